@@ -1,0 +1,66 @@
+"""xaijax: explainable AI in JAX.
+
+Every explainer is a pure function of one example, `(f, x, target[, key]) -> attribution`, under `jit`, `vmap` and
+`grad`, for any JAX model without hooks or edits.
+"""
+
+from xaijax.activation import CamMaps, cam_maps, grad_cam
+from xaijax.core._citation import citation
+from xaijax.core._explainer import Bound, Taxonomy, bind, checked, explainer
+from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
+from xaijax.core._layers import Layer, Layers, layers
+from xaijax.core._least_squares import LinearFit, weighted_ridge
+from xaijax.core._maps import normalize, resize
+from xaijax.core._mask import Mask, columns, segments, tokens
+from xaijax.core._model import as_model, black_box, probabilities
+from xaijax.core._progress import progress
+from xaijax.core._score import Target, score
+from xaijax.core._superpixels import superpixels
+from xaijax.core._tap import Tap, split, tap
+from xaijax.perturbation import LimeFit, lime, lime_fit
+from xaijax.shapley import ShapleyValues, permutation_shap, shapley_values
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFER",
+    "Bound",
+    "CamMaps",
+    "Interpreter",
+    "Layer",
+    "Layers",
+    "LimeFit",
+    "LinearFit",
+    "Mask",
+    "ShapleyValues",
+    "Site",
+    "Tap",
+    "Target",
+    "Taxonomy",
+    "as_model",
+    "bind",
+    "black_box",
+    "cam_maps",
+    "checked",
+    "citation",
+    "columns",
+    "explainer",
+    "grad_cam",
+    "layers",
+    "lime",
+    "lime_fit",
+    "normalize",
+    "permutation_shap",
+    "probabilities",
+    "progress",
+    "resize",
+    "score",
+    "segments",
+    "shapley_values",
+    "split",
+    "superpixels",
+    "tap",
+    "tokens",
+    "trace",
+    "weighted_ridge",
+]

@@ -1,0 +1,1 @@
+"""The vocabulary all methods share: models, scores, layers, masks, sampling. It knows no method."""

@@ -1,0 +1,314 @@
+"""One walk over a model's equations; a visitor says what each of them gives.
+
+JAX turns `f(x)` into a list of equations (a jaxpr). The `Interpreter` walks that list and asks a *visitor* for
+the outputs of each equation. Reading an activation, overriding it, listing the layers: each is a visitor of a
+few lines, and no model is edited. A visitor may answer
+
+* with the outputs: whatever it likes instead of (or computed from) the equation's own;
+* `DEFER`: evaluate as usual. An equation that holds other equations (`jit`, `remat`, `scan`) is then opened,
+  and the visitor sees what is inside.
+
+Rules of the walk:
+
+* `site.path` names an equation for good: its position, then its positions inside what holds it; a step of a
+  `scan` counts as one position. Equations whose result nobody reads are skipped.
+* `site.active` tells which inputs depend on the model's input `x` (and not on its weights alone).
+* The values need not be arrays. A visitor that answers every equation may pass anything (`layers` passes names);
+  then it gives the interpreter its own `lift`, `index` and `stack`: what a constant is, and the way through a scan.
+* An equation is evaluated through a program of that one equation, which keeps its custom derivative, its source
+  line and its parameters; `Primitive.bind` changed its protocol between JAX versions.
+
+This is the only file that reads jaxprs. It needs of JAX: `make_jaxpr`, `jax.extend.core` and primitive names.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core as jex
+
+from xaijax.core._tree import combine, is_array, partition
+
+#: A visitor's answer: evaluate as usual.
+DEFER: Any = object()
+
+Path = tuple[int, ...]
+
+# Equations that only hold other equations: transparent to every transformation.
+_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"})
+# A function with a derivative of its own; opened only by methods that replace the derivative anyway.
+_CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Site:
+    """One equation, as a visitor sees it."""
+
+    path: Path
+    scope: str
+    eqn: Any
+    jaxpr: Any
+    active: tuple[bool, ...]
+
+    @property
+    def op(self) -> str:
+        """The primitive's name, such as `conv_general_dilated`."""
+        return self.eqn.primitive.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The primitive's parameters."""
+        return self.eqn.params
+
+    @property
+    def outputs(self) -> list[jax.ShapeDtypeStruct]:
+        """Shape and dtype of each output."""
+        return [_like(v) for v in self.eqn.outvars]
+
+    @property
+    def inputs(self) -> list[jax.ShapeDtypeStruct]:
+        """Shape and dtype of each input."""
+        return [_like(v) for v in self.eqn.invars]
+
+    def fill(self, value: Any) -> Any:
+        """An answer of a visitor: `value` for every output."""
+        return value if len(self.eqn.outvars) == 1 else [value] * len(self.eqn.outvars)
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the equation only holds other equations."""
+        return self.op in _CALLS
+
+    @property
+    def function_name(self) -> str:
+        """The name of the Python function behind a call (`relu` for `jax.nn.relu`), or the primitive's."""
+        if self.op in _CUSTOM:
+            inner = self.params.get("call_jaxpr", self.params.get("fun_jaxpr"))
+            debug = getattr(getattr(inner, "jaxpr", inner), "debug_info", None)
+            return getattr(debug, "func_name", self.op)
+        return str(self.params.get("name", self.op)) if self.is_call else self.op
+
+    @cached_property
+    def body(self) -> "list[Site]":
+        """The equations directly inside a call or a custom-derivative function."""
+        if self.op not in _CALLS | _CUSTOM:
+            return []
+        jaxpr, _ = _body(self.params)
+        return [
+            Site((*self.path, i), _scope(eqn, self.scope), eqn, jaxpr, (False,) * len(eqn.invars))
+            for i, eqn in enumerate(jaxpr.eqns)
+        ]
+
+    def __call__(self, *args: Any) -> Any:
+        """Evaluate the equation; one output comes bare, several as a list."""
+        env = {
+            v: a
+            for v, a in zip(self.eqn.invars, args, strict=True)
+            if not isinstance(v, jex.Literal)
+        }
+        alone = self.jaxpr.replace(
+            constvars=[], invars=list(env), outvars=list(self.eqn.outvars), eqns=[self.eqn]
+        )
+        out = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))(*env.values())
+        return out[0] if len(out) == 1 else out
+
+
+Visitor = Callable[..., Any]
+
+
+class Interpreter:
+    """Walks a jaxpr and asks `visit(site, *inputs)` for the outputs of every equation.
+
+    Args:
+      visit: the visitor.
+      open_custom: whether functions with a custom derivative are opened when the visitor defers.
+      unroll: whether a deferred `scan` is unrolled, so that the visitor sees each step; otherwise its body is
+        visited once and a `scan` is emitted again, which keeps it differentiable and the program small.
+      lift: what a constant of the program is to the visitor; itself by default.
+      index: `(value, step) -> value`, the part of a scanned value that one step sees.
+      stack: `values -> value`, the steps' outputs as one value.
+    """
+
+    def __init__(
+        self,
+        visit: Visitor,
+        *,
+        open_custom: bool = False,
+        unroll: bool = False,
+        lift: Callable[[Any], Any] = lambda constant: constant,
+        index: Callable[[Any, int], Any] = lambda value, step: value[step],
+        stack: Callable[[Sequence[Any]], Any] = jnp.stack,
+    ):
+        self.visit = visit
+        self.opened = _CALLS | (_CUSTOM if open_custom else frozenset())
+        self.unroll, self.lift, self.index, self.stack = unroll, lift, index, stack
+
+    def run(
+        self,
+        jaxpr: Any,
+        consts: Sequence[Any],
+        args: Sequence[Any],
+        active: Sequence[bool],
+        scope: str = "",
+        path: Path = (),
+    ) -> tuple[list[Any], list[bool]]:
+        """Evaluate a jaxpr; returns its outputs, and for each whether it depends on an active input."""
+        env: dict[Any, tuple[Any, bool]] = dict(
+            zip(jaxpr.constvars, [(self.lift(c), False) for c in consts], strict=True)
+        )
+        env.update(zip(jaxpr.invars, zip(args, active, strict=True), strict=True))
+
+        def read(v: Any) -> tuple[Any, bool]:
+            return (self.lift(v.val), False) if isinstance(v, jex.Literal) else env[v]
+
+        for position, eqn in _live(jaxpr):
+            known = [read(v) for v in eqn.invars]
+            values, on = [value for value, _ in known], tuple(flag for _, flag in known)
+            site = Site((*path, position), _scope(eqn, scope), eqn, jaxpr, on)
+            outs, live = self._step(site, values)
+            for v, out, flag in zip(eqn.outvars, outs, live, strict=True):
+                # Integers and booleans carry no derivative: what hangs on them alone is not active.
+                env[v] = (out, flag and jnp.issubdtype(v.aval.dtype, jnp.inexact))
+        ends = [read(v) for v in jaxpr.outvars]
+        return [value for value, _ in ends], [flag for _, flag in ends]
+
+    def _step(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
+        out = self.visit(site, *values)
+        if out is DEFER and site.op in self.opened:
+            return self.run(*_body(site.params), values, site.active, site.scope, site.path)
+        if out is DEFER and site.op == "scan" and any(site.active):
+            return self._scan(site, values)
+        out = site(*values) if out is DEFER else out
+        outs = [out] if len(site.eqn.outvars) == 1 else list(out)
+        return outs, [any(site.active)] * len(outs)
+
+    def _scan(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
+        p = site.params
+        body, num_consts, num_carry = p["jaxpr"], p["num_consts"], p["num_carry"]
+        active, out_active = _scan_activity(p, site.active)
+        consts, carry = values[:num_consts], values[num_consts : num_consts + num_carry]
+        xs = values[num_consts + num_carry :]
+
+        def step(carry: list[Any], x: list[Any], path: Path, scope: str) -> tuple[list, list]:
+            inputs = [*consts, *carry, *x]
+            outs, _ = self.run(body.jaxpr, body.consts, inputs, active, scope, path)
+            return outs[:num_carry], outs[num_carry:]
+
+        if not self.unroll:
+            carry, ys = lax.scan(
+                lambda c, x: step(c, x, (*site.path, 0), site.scope),
+                carry,
+                xs,
+                length=p["length"],
+                reverse=p["reverse"],
+                unroll=p["unroll"],
+            )
+            return [*carry, *ys], out_active
+        rows: list[list[Any]] = [[]] * p["length"]
+        for i in reversed(range(p["length"])) if p["reverse"] else range(p["length"]):
+            row = [self.index(x, i) for x in xs]
+            carry, rows[i] = step(carry, row, (*site.path, i), f"{site.scope}[{i}]")
+        ys = [self.stack(column) for column in zip(*rows, strict=True)]
+        return [*carry, *ys], out_active
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A model traced at one input: its equations, and how to run them with other weights or another input.
+
+    Attributes:
+      paths: for each array of the model, the way to it in the model's tree, such as `("blocks", "0", "kernel")`.
+    """
+
+    closed: Any
+    paths: tuple[tuple[str, ...], ...]
+    weights: list[Any]
+    out_tree: Any
+
+    def run(self, interpreter: Interpreter, x: Any) -> Any:
+        """Evaluate the program at `x` under an interpreter; returns the model's outputs."""
+        outs = self.walk(interpreter, self.weights, jax.tree.leaves(x))
+        return jax.tree.unflatten(self.out_tree, outs)
+
+    def walk(
+        self, interpreter: Interpreter, weights: Sequence[Any], leaves: Sequence[Any]
+    ) -> list[Any]:
+        """As `run`, on values of any kind: one for each weight and each leaf of the input."""
+        active = [False] * len(weights) + [True] * len(leaves)
+        jaxpr, consts = self.closed.jaxpr, self.closed.consts
+        return interpreter.run(jaxpr, consts, [*weights, *leaves], active)[0]
+
+
+def trace(f: Callable[..., Any], x: Any) -> Program:
+    """Trace the model `f` at `x`. The arrays inside `f` become inputs of the program, so they have names."""
+    weights, rest = partition(f)
+    closed, out = jax.make_jaxpr(lambda w, x: combine(w, rest)(x), return_shape=True)(weights, x)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(f)
+    paths = tuple(tuple(map(_key_name, path)) for path, leaf in leaves if is_array(leaf))
+    return Program(closed, paths, weights, jax.tree.structure(out))
+
+
+def _key_name(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))
+
+
+def _like(v: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
+
+
+def _body(params: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
+    inner = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
+    return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
+
+
+def _scan_activity(params: dict[str, Any], active: Sequence[bool]) -> tuple[list[bool], list[bool]]:
+    """Which inputs and outputs of a scan's body are active: a carry is, once any step makes it so."""
+    body, first, count = params["jaxpr"].jaxpr, params["num_consts"], params["num_carry"]
+    carry, active = slice(first, first + count), list(active)
+    while True:
+        out = _activity(body, active)
+        grown = [a or b for a, b in zip(active[carry], out[:count], strict=True)]
+        if grown == active[carry]:
+            return active, out
+        active[carry] = grown
+
+
+def _activity(jaxpr: Any, active: Sequence[bool]) -> list[bool]:
+    """Which outputs of a jaxpr depend on its active inputs."""
+    on = {v for v, flag in zip(jaxpr.invars, active, strict=True) if flag}
+    for eqn in jaxpr.eqns:
+        flags = [not isinstance(v, jex.Literal) and v in on for v in eqn.invars]
+        name = eqn.primitive.name
+        if name in _CALLS:
+            flags = _activity(_body(eqn.params)[0], flags)
+        elif name == "scan":
+            flags = _scan_activity(eqn.params, flags)[1]
+        else:
+            flags = [any(flags)] * len(eqn.outvars)
+        live = zip(eqn.outvars, flags, strict=True)
+        on.update(v for v, flag in live if flag and jnp.issubdtype(v.aval.dtype, jnp.inexact))
+    return [not isinstance(v, jex.Literal) and v in on for v in jaxpr.outvars]
+
+
+def _scope(eqn: Any, prefix: str) -> str:
+    """The module path of an equation, without the marks of transformations: `vmap(a)/b` is `a/b`."""
+    text = str(eqn.source_info.name_stack)
+    while (bare := re.sub(r"\w+\(([^()]*)\)", r"\1", text)) != text:
+        text = bare
+    return "/".join(part for part in f"{prefix}/{text}".split("/") if part)
+
+
+def _live(jaxpr: Any) -> list[tuple[int, Any]]:
+    """The equations whose outputs are read (or that have an effect), with their positions."""
+    needed = {v for v in jaxpr.outvars if not isinstance(v, jex.Literal)}
+    kept = []
+    for position, eqn in reversed(list(enumerate(jaxpr.eqns))):
+        if eqn.effects or any(v in needed for v in eqn.outvars):
+            needed.update(v for v in eqn.invars if not isinstance(v, jex.Literal))
+            kept.append((position, eqn))
+    return kept[::-1]

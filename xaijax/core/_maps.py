@@ -1,0 +1,69 @@
+"""What is done to a map after it was computed: to the size of the image, to [0, 1]."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from xaijax.core._errors import check_positive, complaint
+
+
+def resize(
+    a: Float[Array, "h w *c"],
+    shape: tuple[int, int],
+    *,
+    method: Literal["nearest", "linear", "cubic"] = "linear",
+    align_corners: bool = False,
+) -> Float[Array, "H W *c"]:
+    """Resize a map (or an image) over its first two axes, without antialiasing.
+
+    Args:
+      a: the map.
+      shape: the new height and width in pixels.
+      method: the interpolation.
+      align_corners: whether the corners of both grids coincide, as some reference implementations of CAMs have it,
+        or their edges do (PyTorch's and OpenCV's default, and ours).
+
+    Returns:
+      The map of size `shape`.
+
+    Examples:
+      >>> resize(jnp.array([[0.0, 1.0]]), (1, 4))
+      Array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
+      >>> resize(jnp.array([[0.0, 1.0]]), (1, 3), align_corners=True)
+      Array([[0. , 0.5, 1. ]], dtype=float32)
+    """
+    a = jnp.asarray(a)
+    if len(shape) != 2 or a.ndim < 2:
+        got = f"shape {shape} for a map of shape {a.shape}"
+        raise ValueError(complaint("resize", "shape", "be (height, width)", got))
+    check_positive("resize", height=shape[0], width=shape[1])
+    full = (*shape, *a.shape[2:])
+    if not align_corners:
+        return jax.image.resize(a, full, method, antialias=False)
+    steps = [((n - 1) / (m - 1) if m > 1 else 1.0) for m, n in zip(a.shape, shape, strict=False)]
+    scale = jnp.array([s if s > 0 else 1.0 for s in steps], a.dtype)
+    # A single pixel has no two corners: it is the whole map.
+    a = jnp.concatenate([a, a], 0) if a.shape[0] == 1 else a
+    a = jnp.concatenate([a, a], 1) if a.shape[1] == 1 else a
+    shift = 0.5 - 0.5 * scale
+    return jax.image.scale_and_translate(
+        a, full, (0, 1), scale, shift, "linear" if method == "linear" else method, antialias=False
+    )
+
+
+def normalize(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Scale one map to [0, 1] by its smallest and largest value; a flat map gives zeros.
+
+    For showing. Metrics take the raw map: this moves the zero of a map without zeros.
+
+    Examples:
+      >>> normalize(jnp.array([1.0, 2.0, 5.0]))
+      Array([0.  , 0.25, 1.  ], dtype=float32)
+      >>> normalize(jnp.ones(3))
+      Array([0., 0., 0.], dtype=float32)
+    """
+    low, high = a.min(), a.max()
+    flat = high <= low
+    return jnp.where(flat, 0.0, (a - low) / jnp.where(flat, 1.0, high - low))

@@ -1,0 +1,284 @@
+"""The game under LIME, Shapley values and occlusion: what a model answers when features are hidden.
+
+A *mask* knows an input's features and how to hide them: `mask(x, z)` is `x` with the features kept where `z` is
+true. The score of that is the game `v(z)`; the estimators see nothing else. So the same estimator explains an
+image, a table row and a sentence.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from xaijax.core._errors import complaint
+from xaijax.core._score import Target, score
+from xaijax.core._tree import is_traced
+
+
+@runtime_checkable
+class Mask(Protocol):
+    """How an input is taken apart. Any callable pytree with these three will do.
+
+    Attributes:
+      num_features: how many features can be hidden.
+    """
+
+    @property
+    def num_features(self) -> int:
+        """How many features can be hidden."""
+        ...
+
+    def __call__(self, x: Any, z: Bool[Array, " num_features"]) -> Any:
+        """Hide the features where `z` is false.
+
+        Returns:
+          An input like `x`; or several of them, stacked, over whose scores the game takes the mean.
+        """
+        ...
+
+    def paint(self, values: Float[Array, " num_features"]) -> Array:
+        """Lay the features' values out on the input."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Segments:
+    """The segments of an image as features. Made by `segments`."""
+
+    labels: Int[Array, "h w"]
+    hidden: Any
+    num_features: int = dataclasses.field(metadata={"static": True})
+
+    def background(self, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        """What a hidden segment shows."""
+        if self.hidden is not None:
+            return jnp.broadcast_to(jnp.asarray(self.hidden, x.dtype), x.shape)
+        flat, pixels = self.labels.reshape(-1), x.reshape(self.labels.size, -1)
+        total = jax.ops.segment_sum(pixels, flat, self.num_features)
+        area = jax.ops.segment_sum(jnp.ones_like(pixels[:, :1]), flat, self.num_features)
+        return (total / area)[flat].reshape(x.shape)
+
+    def at(self, x: Float[Array, "h w c"]) -> Callable[[Array], Array]:
+        """`z -> masked x`, with the hidden image computed once."""
+        if x.shape[: self.labels.ndim] != self.labels.shape:
+            raise ValueError(
+                complaint(
+                    "segments", "labels", f"have the image's size {x.shape[:2]}", self.labels.shape
+                )
+            )
+        return jax.tree_util.Partial(self._show, x, self.background(x))
+
+    def _show(self, x: Array, background: Array, z: Array) -> Array:
+        kept = z[self.labels].reshape(*self.labels.shape, *[1] * (x.ndim - self.labels.ndim))
+        return jnp.where(kept, x, background)
+
+    def __call__(self, x: Array, z: Array) -> Array:
+        """The image with the segments hidden where `z` is false."""
+        return self.at(x)(z)
+
+    def paint(self, values: Float[Array, " num_features"]) -> Float[Array, "h w"]:
+        """Each pixel gets its segment's value."""
+        return values[self.labels]
+
+
+def segments(labels: Int[Array, "h w"], hidden: Any = None) -> Segments:
+    """The segments (superpixels) of an image as features.
+
+    Args:
+      labels: the segment of each pixel `(h, w)`: 0, 1, ..., n-1, none left out.
+      hidden: what a hidden segment shows: `None` for its mean colour, a number, or an image like `x` (a blurred
+        copy, another image).
+
+    Raises:
+      ValueError: a label is left out, or `labels` is empty.
+      TypeError: `labels` are no integers.
+
+    Examples:
+      >>> mask = segments(jnp.array([[0, 0, 1]]))
+      >>> image = jnp.array([[[1.0], [3.0], [5.0]]])
+      >>> mask(image, jnp.array([False, True]))[..., 0]
+      Array([[2., 2., 5.]], dtype=float32)
+    """
+    if is_traced(labels):
+        fix = "Compute them outside jit: their number decides the program's shapes."
+        raise TypeError(complaint("segments", "labels", "be concrete", "a traced array", fix))
+    numbers = np.asarray(labels)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        raise TypeError(complaint("segments", "labels", "be integers", numbers.dtype))
+    present = np.unique(numbers)
+    if not np.array_equal(present, np.arange(len(present))) or not len(present):
+        gap = sorted(set(range(len(present))) - set(present.tolist()))[:3]
+        got = (
+            f"labels from {present.min()} to {present.max()} without {gap}"
+            if len(present)
+            else "none"
+        )
+        fix = "A label left out would never be hidden. numpy.unique(labels, return_inverse=True)."
+        raise ValueError(complaint("segments", "labels", "be 0, 1, ..., n-1", got, fix))
+    return Segments(jnp.asarray(numbers, jnp.int32), hidden, len(present))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The elements of an array as features, hidden by a background set. Made by `columns`."""
+
+    background: Float[Array, "b *shape"]
+
+    @property
+    def num_features(self) -> int:
+        """One per element."""
+        return math.prod(self.background.shape[1:])
+
+    def __call__(self, x: Float[Array, "*shape"], z: Array) -> Float[Array, "b *shape"]:
+        """One copy of `x` per background row, which shows where `z` is false."""
+        if x.shape != self.background.shape[1:]:
+            got = f"rows of shape {self.background.shape[1:]}"
+            raise ValueError(
+                complaint("columns", "background", f"have rows like x, {x.shape}", got)
+            )
+        return jnp.where(z.reshape(x.shape), x, self.background)
+
+    def paint(self, values: Float[Array, " num_features"]) -> Float[Array, "*shape"]:
+        """The shape of `x`."""
+        return values.reshape(self.background.shape[1:])
+
+
+def columns(background: Float[Array, "b *shape"]) -> Columns:
+    r"""The columns of a table row as features, hidden by what stands in a background set.
+
+    The game is the interventional one: :math:`v(S) = \frac{1}{B}\sum_b f(x_S, b_{\bar S})`. Correlated columns are
+    torn apart by it; a conditional game would give other values.
+
+    Args:
+      background: rows to draw hidden values from, `(b, *shape of x)`: training rows, a sample or a summary of them.
+
+    Examples:
+      >>> mask = columns(jnp.array([[0.0, 0.0], [10.0, 20.0]]))
+      >>> mask(jnp.array([1.0, 2.0]), jnp.array([True, False]))
+      Array([[ 1.,  0.],
+             [ 1., 20.]], dtype=float32)
+    """
+    background = jnp.asarray(background)
+    if background.ndim < 1 or background.shape[0] == 0:
+        got = f"shape {background.shape}"
+        raise ValueError(complaint("columns", "background", "have at least one row", got))
+    if not is_traced(background) and not bool(jnp.isfinite(background).all()):
+        fix = "Impute or drop these rows first."
+        raise ValueError(
+            complaint("columns", "background", "be finite", "NaN or infinite values", fix)
+        )
+    return Columns(background)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """The tokens of a text as features. Made by `tokens`."""
+
+    positions: Int[Array, " num_features"]
+    mask_token: Any
+    length: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_features(self) -> int:
+        """One per token that may be hidden."""
+        return self.positions.shape[0]
+
+    def __call__(self, x: Int[Array, " length"], z: Array) -> Int[Array, " length"]:
+        """The text with the mask token where `z` is false."""
+        if x.shape != (self.length,):
+            got = f"shape {x.shape}"
+            raise ValueError(complaint("tokens", "x", f"have the shape ({self.length},)", got))
+        return x.at[self.positions].set(jnp.where(z, x[self.positions], self.mask_token))
+
+    def paint(self, values: Float[Array, " num_features"]) -> Float[Array, " length"]:
+        """Each token's value; 0 where nothing is hidden."""
+        return jnp.zeros(self.length, values.dtype).at[self.positions].set(values)
+
+
+def tokens(x: Int[Array, " length"], mask_token: int, keep: tuple[int, ...] = ()) -> Tokens:
+    """The tokens of a text as features; a hidden one is replaced by the mask token.
+
+    Args:
+      x: the token ids `(length,)`.
+      mask_token: the id that stands for a hidden token.
+      keep: ids that are never hidden: begin, end, padding.
+
+    Examples:
+      >>> text = jnp.array([101, 7, 8, 102])
+      >>> tokens(text, mask_token=103, keep=(101, 102))(text, jnp.array([True, False]))
+      Array([101,   7, 103, 102], dtype=int32)
+    """
+    ids = np.asarray(x)
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        got = f"{ids.dtype} of shape {ids.shape}"
+        raise TypeError(complaint("tokens", "x", "be one text's integer ids (length,)", got))
+    (positions,) = np.nonzero(~np.isin(ids, keep))
+    if not len(positions):
+        raise ValueError(complaint("tokens", "x", "have a token that may be hidden", ids.tolist()))
+    return Tokens(jnp.asarray(positions), mask_token, len(ids))
+
+
+def default_mask(where: str, x: Any, mask: Mask | None) -> Mask:
+    """The mask, or each element of `x` against zeros."""
+    if mask is None:
+        if not hasattr(x, "shape") or not jnp.issubdtype(x.dtype, jnp.floating):
+            got = getattr(x, "dtype", type(x).__name__)
+            raise TypeError(
+                complaint(where, "mask", "be given unless x is one float array", f"x {got}")
+            )
+        return Columns(jnp.zeros((1, *x.shape), x.dtype))
+    if not callable(mask) or not hasattr(mask, "num_features"):
+        fix = "See xaijax.segments, xaijax.columns, xaijax.tokens."
+        rule = "be a callable (x, z) -> masked x with num_features"
+        raise TypeError(complaint(where, "mask", rule, type(mask).__name__, fix))
+    return mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """`v(z)`: the score of the input with the features kept where `z` is true."""
+
+    where: str
+    f: Callable[[Any], Any]
+    target: Target
+    show: Callable[[Array], Any]
+    stacked: bool
+    like: Any
+
+    def __call__(self, z: Bool[Array, " num_features"]) -> Float[Array, ""]:
+        shown = self.show(z)
+        if not self.stacked:
+            return score(self.f(shown), self.target, where=self.where)
+        rows = jax.vmap(lambda row: score(self.f(row), self.target, where=self.where))(shown)
+        return rows.mean()
+
+
+def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask) -> Game:
+    """The game of a model, an input, a target and a mask.
+
+    Raises:
+      ValueError: the mask returns something that is neither like `x` nor a stack of such.
+    """
+    show = mask.at(x) if hasattr(mask, "at") else lambda z: mask(x, z)  # type: ignore[attr-defined]
+    like = jax.eval_shape(show, jax.ShapeDtypeStruct((mask.num_features,), bool))
+    before, after = jax.tree.leaves(x), jax.tree.leaves(like)
+    shapes = [(jnp.shape(b), a.shape) for b, a in zip(before, after, strict=False)]
+    same = len(before) == len(after) and all(b == a for b, a in shapes)
+    stacked = len(before) == len(after) and all(b == a[1:] for b, a in shapes)
+    if not same and not stacked:
+        rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
+        raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))
+    return Game(where, f, target, show, stacked and not same, like)
+
+
+def paint(mask: Mask, values: Float[Array, " num_features"]) -> Array:
+    """Lay the features' values out on the input, if the mask knows how."""
+    return mask.paint(values) if hasattr(mask, "paint") else values

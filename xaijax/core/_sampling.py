@@ -1,0 +1,107 @@
+"""Many model evaluations in bounded memory: chunks, bits as masks, sums on two levels.
+
+A chunk of samples is one `vmap`; chunks follow one another in a `scan`. All chunks have the same size, so the
+model is compiled once; the last is filled up with samples whose results are dropped.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Key
+
+from xaijax.core import _progress
+from xaijax.core._errors import check_positive
+
+# Bytes of model input that one chunk holds by default. On a CPU a chunk should stay in the cache with all its
+# activations (measured: benchmarks/chunks.py); an accelerator wants more to be busy.
+_CHUNK_BYTES = {"cpu": 5_000_000}
+_CHUNK_BYTES_ACCELERATOR = 64_000_000
+
+
+def chunk_size(where: str, batch_size: int | None, num_samples: int, like: Any) -> int:
+    """How many samples to evaluate at once.
+
+    Args:
+      where: the caller, for error messages.
+      batch_size: the user's choice, or `None` for one by the size of an input and the backend.
+      num_samples: how many samples there are.
+      like: the input of one evaluation, or its shapes.
+    """
+    if batch_size is None:
+        size = sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(like))
+        budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES_ACCELERATOR)
+        batch_size = max(1, budget // max(size, 1))
+    check_positive(where, batch_size=batch_size)
+    # Even chunks: as few samples as possible are computed to be dropped.
+    return math.ceil(num_samples / math.ceil(num_samples / batch_size))
+
+
+def map_chunks(function: Callable[[Any], Any], xs: Any, chunk: int) -> Any:
+    """`jax.vmap(function)(xs)`, `chunk` rows at a time."""
+    count = jax.tree.leaves(xs)[0].shape[0]
+    steps = math.ceil(count / chunk)
+    over = steps * chunk - count
+
+    def body(rows: Any) -> Any:
+        out = jax.vmap(function)(rows)
+        _progress.report(chunk)
+        return out
+
+    if steps == 1:
+        return body(xs)
+    padded = jax.tree.map(lambda a: jnp.pad(a, [(0, over)] + [(0, 0)] * (a.ndim - 1)), xs)
+    rows = jax.tree.map(lambda a: a.reshape(steps, chunk, *a.shape[1:]), padded)
+    out = lax.map(body, rows)
+    return jax.tree.map(lambda a: a.reshape(steps * chunk, *a.shape[2:])[:count], out)
+
+
+def random_bits(key: Key[Array, ""], num_samples: int, num_features: int) -> Bool[Array, "n d"]:
+    """Fair coins. The first rows are the same for every `num_samples`; 32 coins cost one random word."""
+    words = math.ceil(num_features / 32)
+    drawn = jax.random.bits(key, (num_samples, words), jnp.uint32)
+    bits = (drawn[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    return bits.reshape(num_samples, words * 32)[:, :num_features].astype(bool)
+
+
+class Moments(NamedTuple):
+    """Number, mean and sum of squared deviations of some samples; of two such, `merge` makes one.
+
+    Samples of a block are summed at once and blocks are merged: rounding grows with the number of blocks, not of
+    samples (Chan, Golub & LeVeque 1983).
+    """
+
+    number: Float[Array, ""]
+    mean: Float[Array, "*shape"]
+    squares: Float[Array, "*shape"]
+
+    @classmethod
+    def of(cls, samples: Float[Array, "n *shape"], counted: Bool[Array, " n"]) -> "Moments":
+        """The moments of a block of samples, of which only some count."""
+        number = counted.sum().astype(samples.dtype)
+        weight = counted.reshape(-1, *[1] * (samples.ndim - 1))
+        mean = jnp.where(weight, samples, 0).sum(0) / number
+        return cls(number, mean, jnp.where(weight, (samples - mean) ** 2, 0).sum(0))
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: Any) -> "Moments":
+        """The moments of no samples."""
+        return cls(jnp.zeros((), dtype), jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+    def merge(self, other: "Moments") -> "Moments":
+        """The moments of both sets of samples together."""
+        number = self.number + other.number
+        delta = other.mean - self.mean
+        mean = self.mean + delta * (other.number / number)
+        squares = self.squares + other.squares + delta**2 * (self.number * other.number / number)
+        return Moments(number, mean, squares)
+
+    @property
+    def standard_error(self) -> Float[Array, "*shape"]:
+        """The standard error of the mean; infinite for a single sample."""
+        known = self.number > 1
+        variance = self.squares / jnp.where(known, self.number - 1, 1)
+        return jnp.where(known, jnp.sqrt(variance / jnp.where(known, self.number, 1)), jnp.inf)

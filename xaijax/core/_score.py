@@ -1,0 +1,78 @@
+"""The number that is explained: a model's outputs and a target give a score."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax.experimental import checkify
+from jaxtyping import Array, Float, Int
+
+from xaijax.core._errors import complaint
+
+#: An output's index, weights over the outputs, or a function of the outputs.
+Target = Int[Array, ""] | int | Float[Array, "num_outputs"] | Callable[[Any], Array]
+
+
+def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array, ""]:
+    r"""The scalar :math:`y^c` that an explainer explains.
+
+    Args:
+      outputs: what the model returns for one example: `(num_outputs,)`, or anything if `target` is a function.
+      target: which part of it: an integer index; float weights `(num_outputs,)`, as for a margin between two
+        classes; or a function `outputs -> scalar`, as for a segmentation's logits over a mask.
+      where: the caller, for error messages.
+
+    Returns:
+      The score. An index out of range gives NaN, since JAX would answer with another class; `xaijax.checked`
+      makes it an error.
+
+    Raises:
+      ValueError: shapes do not fit.
+      TypeError: `target` is none of the three.
+
+    Examples:
+      >>> score(jnp.array([1.0, 5.0]), 1)
+      Array(5., dtype=float32)
+      >>> score(jnp.array([1.0, 5.0]), jnp.array([-1.0, 1.0]))  # a margin
+      Array(4., dtype=float32)
+      >>> score(jnp.array([1.0, 5.0]), 2)
+      Array(nan, dtype=float32)
+    """
+    if callable(target):
+        value = jnp.asarray(target(outputs))
+        if value.shape != ():
+            raise ValueError(
+                complaint(
+                    where, "target", "be a function outputs -> scalar", f"shape {value.shape}"
+                )
+            )
+        return value
+    target = jnp.asarray(target)
+    if jnp.issubdtype(target.dtype, jnp.floating) and target.ndim:
+        if target.shape != jnp.shape(outputs):
+            raise ValueError(
+                complaint(
+                    where,
+                    "target",
+                    f"weight each output, so have the shape {jnp.shape(outputs)}",
+                    f"shape {target.shape}",
+                )
+            )
+        return (outputs * target).sum()
+    if target.shape != () or not jnp.issubdtype(target.dtype, jnp.integer):
+        raise TypeError(
+            complaint(
+                where,
+                "target",
+                "be an integer index, float weights over the outputs or a function of them",
+                f"{target.dtype} of shape {target.shape}",
+                "For several targets use jax.vmap.",
+            )
+        )
+    count = outputs.shape[0]
+    inside = (target >= 0) & (target < count)
+    message = f"{where}: target must be in [0, {count}), got {{target}}."
+    checkify.debug_check(inside, message, target=target)
+    # Out of range the zero becomes NaN, and with it the score and every gradient.
+    poison = jnp.where(inside, 0.0, jnp.nan).astype(outputs.dtype)
+    return jnp.where(inside, outputs[target], (poison * outputs).sum())

@@ -1,0 +1,64 @@
+"""A callable pytree holds arrays (weights) and the rest (structure, functions): told apart here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+#: What JAX can trace: arrays and numbers.
+ARRAY_TYPES = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array or a number."""
+    return isinstance(leaf, ARRAY_TYPES)
+
+
+def dtype_of(leaf: Any) -> Any:
+    """The dtype of an array or a number."""
+    return leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
+
+
+class Rest:
+    """What is left of a tree without its arrays: hashable, so that it can be a static argument of `jit`."""
+
+    def __init__(self, treedef: Any, leaves: tuple[Any, ...]):
+        self.treedef, self.leaves = treedef, leaves
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rest) and (self.treedef, self.leaves) == (
+            other.treedef,
+            other.leaves,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.treedef, self.leaves))
+
+
+class _Array:
+    """Stands in `Rest` where an array was."""
+
+
+def partition(tree: Any) -> tuple[list[Any], Rest]:
+    """Split a tree into the list of its arrays and the rest."""
+    leaves, treedef = jax.tree.flatten(tree)
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
+    return arrays, Rest(treedef, tuple(_Array if is_array(leaf) else leaf for leaf in leaves))
+
+
+def combine(arrays: Sequence[Any], rest: Rest) -> Any:
+    """Undo `partition`.
+
+    >>> combine(*partition({"w": 2.0, "activation": abs}))
+    {'activation': <built-in function abs>, 'w': 2.0}
+    """
+    supply = iter(arrays)
+    leaves = [next(supply) if leaf is _Array else leaf for leaf in rest.leaves]
+    return jax.tree.unflatten(rest.treedef, leaves)
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any array of the tree is abstract: inside `jit`, `vmap` or `grad`."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
