@@ -10,6 +10,7 @@ from xaijax.core._explainer import Bound, Taxonomy, bind, checked, explainer
 from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
 from xaijax.core._layers import Layer, Layers, layers
 from xaijax.core._least_squares import LinearFit, weighted_ridge
+from xaijax.core._lower import lower, plain_convolutions
 from xaijax.core._maps import normalize, resize
 from xaijax.core._mask import Mask, columns, segments, tokens
 from xaijax.core._model import as_model, black_box, probabilities
@@ -49,8 +50,10 @@ __all__ = [
     "layers",
     "lime",
     "lime_fit",
+    "lower",
     "normalize",
     "permutation_shap",
+    "plain_convolutions",
     "probabilities",
     "progress",
     "resize",

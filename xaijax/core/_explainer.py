@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
-from xaijax.core import _progress
+from xaijax.core import _lower, _progress
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._tree import Rest, combine, dtype_of, is_array, is_traced, partition
 
@@ -90,7 +90,7 @@ def explainer(
 
         def run(rest: tuple[Rest, Any], arrays: list[Any]) -> Any:
             arguments = combine(arrays, rest[0])
-            settings, _listening = rest[1]
+            settings, _ = rest[1]
             return cast(Callable[..., Any], function)(**arguments, **dict(settings))
 
         # Named after the method, so that profiles and compile logs say which program it is.
@@ -107,8 +107,9 @@ def explainer(
                 _check_number(name, k, bound[k], above_zero=k in positive)
             _check(name, **{k: bound[k] for k in ("f", "x", "target", "key") if k in bound})
             arrays, rest = partition(bound)
-            # A progress listener adds callbacks to the program, so it is part of what is compiled.
-            return (rest, (settings, _progress.listening())), [_plain(a) for a in arrays]
+            # These two change the program without being arguments of it.
+            ambient = (_progress.listening(), _lower.lowering())
+            return (rest, (settings, ambient)), [_plain(a) for a in arrays]
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -127,7 +127,7 @@ class Interpreter:
     Args:
       visit: the visitor.
       open_custom: whether functions with a custom derivative are opened when the visitor defers.
-      unroll: whether a deferred `scan` is unrolled, so that the visitor sees each step; otherwise its body is
+      unroll: which deferred scans are unrolled, so that the visitor sees each step; the body of any other is
         visited once and a `scan` is emitted again, which keeps it differentiable and the program small.
       lift: what a constant of the program is to the visitor; itself by default.
       index: `(value, step) -> value`, the part of a scanned value that one step sees.
@@ -139,7 +139,7 @@ class Interpreter:
         visit: Visitor,
         *,
         open_custom: bool = False,
-        unroll: bool = False,
+        unroll: Callable[[Site], bool] = lambda site: False,
         lift: Callable[[Any], Any] = lambda constant: constant,
         index: Callable[[Any, int], Any] = lambda value, step: value[step],
         stack: Callable[[Sequence[Any]], Any] = jnp.stack,
@@ -199,7 +199,7 @@ class Interpreter:
             outs, _ = self.run(body.jaxpr, body.consts, inputs, active, scope, path)
             return outs[:num_carry], outs[num_carry:]
 
-        if not self.unroll:
+        if not self.unroll(site):
             carry, ys = lax.scan(
                 lambda c, x: step(c, x, (*site.path, 0), site.scope),
                 carry,

@@ -214,7 +214,7 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
     image = Layout((0, 1), 2, convolved=False) if ndim == 3 else None
     interpreter = Interpreter(
         visit,
-        unroll=True,
+        unroll=lambda site: True,
         lift=lambda constant: _Origin(),
         index=lambda value, step: dataclasses.replace(value, layout=None),
         stack=lambda values: dataclasses.replace(values[0], layout=None),

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from xaijax.core._errors import complaint
+from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tree import is_traced
 
@@ -276,7 +277,7 @@ def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask
     if not same and not stacked:
         rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
         raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))
-    return Game(where, f, target, show, stacked and not same, like)
+    return Game(where, lower(f), target, show, stacked and not same, like)
 
 
 def paint(mask: Mask, values: Float[Array, " num_features"]) -> Array:

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, trace
 from xaijax.core._layers import Layer, Layers, list_layers
+from xaijax.core._lower import lowered
 
 
 class Tap(NamedTuple):
@@ -103,7 +104,10 @@ def edited(program: Program, x: Any, edits: dict[Path, Callable[[Array], Array]]
     def visit(site: Site, *inputs: Any) -> Any:
         if site.path in edits:
             return edits[site.path](site(*inputs))
-        inside = any(path[: len(site.path)] == site.path for path in edits)
-        return DEFER if inside else site(*inputs)
+        return DEFER if on_the_way(site) else lowered(site, *inputs)
 
-    return program.run(Interpreter(visit, unroll=True), x)
+    def on_the_way(site: Site) -> bool:
+        return any(path[: len(site.path)] == site.path for path in edits)
+
+    # Only a scan with an edit inside is unrolled.
+    return program.run(Interpreter(visit, unroll=on_the_way), x)

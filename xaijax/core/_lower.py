@@ -1,0 +1,120 @@
+"""The same model, faster on a CPU: convolutions in the forms that XLA's CPU backend computes best.
+
+A model says *what* to compute; this visitor says *how*. XLA's CPU backend computes a depthwise convolution tens of
+times slower than the same sum of shifted products, and a 1x1 convolution slower than a matrix product. Every
+explainer evaluates the model this way, so no model has to be written for one backend; its layers keep their
+names, and rule-based methods still see convolutions. On other backends nothing changes.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
+
+_enabled = [True]
+
+
+def lowering() -> bool:
+    """Whether convolutions are rewritten: on the CPU backend, outside `plain_convolutions`."""
+    return _enabled[-1] and jax.default_backend() == "cpu"
+
+
+@contextlib.contextmanager
+def plain_convolutions() -> Iterator[None]:
+    """Explain with the model's convolutions as they are, on every backend."""
+    _enabled.append(False)
+    try:
+        yield
+    finally:
+        _enabled.pop()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Lowered:
+    f: Any
+
+    def __call__(self, x: Any) -> Any:
+        return trace(self.f, x).run(Interpreter(lowered), x) if lowering() else self.f(x)
+
+
+def lower(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The model with its convolutions rewritten for the backend; use it under `jax.jit`.
+
+    Args:
+      f: the model, a callable pytree.
+
+    Returns:
+      A callable pytree with the same weights and, up to rounding, the same outputs.
+
+    Examples:
+      >>> kernel = jnp.ones((1, 1, 3, 2))
+      >>> f = lambda x: lax.conv_general_dilated(
+      ...     x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).mean((0, 1, 2))
+      >>> print(jax.make_jaxpr(lower(f))(jnp.ones((4, 4, 3))).eqns[1].primitive)
+      dot_general
+    """
+    return _Lowered(f)
+
+
+def lowered(site: Site, *inputs: Any) -> Any:
+    """A visitor's answer: the equation in its fast form, or as usual."""
+    if not lowering():
+        return site(*inputs)
+    if site.op == "conv_general_dilated":
+        form = _fast_form(site)
+        return form(*inputs) if form else site(*inputs)
+    # Only what holds such a convolution is opened; a `remat` is not, since it would forget to rematerialise.
+    opened = site.op == "scan" or (site.is_call and not site.op.startswith(("remat", "checkpoint")))
+    return DEFER if opened and _holds(site) else site(*inputs)
+
+
+def _holds(site: Site) -> bool:
+    return any(
+        (inner.op == "conv_general_dilated" and _fast_form(inner) is not None) or _holds(inner)
+        for inner in site.body
+    )
+
+
+def _fast_form(site: Site) -> Callable[[Array, Array], Array] | None:
+    p, (x, kernel) = site.params, site.inputs
+    numbers = p["dimension_numbers"]
+    channels_last = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec) == (
+        (0, 3, 1, 2),
+        (3, 2, 0, 1),
+        (0, 3, 1, 2),
+    )
+    plain = {*p["lhs_dilation"], *p["rhs_dilation"], p["batch_group_count"]} == {1}
+    if not channels_last or not plain or x.dtype != kernel.dtype != site.outputs[0].dtype:
+        return None
+    stride, padding, groups = p["window_strides"], p["padding"], p["feature_group_count"]
+    if kernel.shape[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
+        return lambda x, kernel: x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
+    if groups > 1 and groups == x.shape[-1] == kernel.shape[-1]:
+        return lambda x, kernel: _depthwise(x, kernel, stride, padding)
+    return None
+
+
+def _depthwise(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:
+    """Sum the shifted images, each times its weight per channel."""
+    rows, columns = kernel.shape[:2]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+    height, width = (
+        (n - k) // s * s + 1 for n, k, s in zip(x.shape[1:3], (rows, columns), stride, strict=True)
+    )
+    terms = (
+        x[:, i : i + height : stride[0], j : j + width : stride[1]] * kernel[i, j, 0]
+        for i in range(rows)
+        for j in range(columns)
+    )
+    total = next(terms)
+    for term in terms:
+        total = total + term
+    return total
