@@ -6,7 +6,7 @@ Every explainer is a pure function of one example, `(f, x, target[, key]) -> att
 
 from xaijax.activation import CamMaps, cam_maps, grad_cam
 from xaijax.core._citation import citation
-from xaijax.core._explainer import Bound, Taxonomy, bind, checked, explainer
+from xaijax.core._explainer import Bound, Explainer, Taxonomy, bind, checked, explainer
 from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
 from xaijax.core._layers import Layer, Layers, layers
 from xaijax.core._least_squares import LinearFit, weighted_ridge
@@ -15,6 +15,7 @@ from xaijax.core._maps import normalize, resize
 from xaijax.core._mask import Mask, columns, segments, tokens
 from xaijax.core._model import as_model, black_box, probabilities
 from xaijax.core._progress import progress
+from xaijax.core._provenance import provenance
 from xaijax.core._score import Target, score
 from xaijax.core._superpixels import superpixels
 from xaijax.core._tap import Tap, split, tap
@@ -27,6 +28,7 @@ __all__ = [
     "DEFER",
     "Bound",
     "CamMaps",
+    "Explainer",
     "Interpreter",
     "Layer",
     "Layers",
@@ -46,6 +48,7 @@ __all__ = [
     "citation",
     "columns",
     "explainer",
+    "explainers",
     "grad_cam",
     "layers",
     "lime",
@@ -56,6 +59,7 @@ __all__ = [
     "plain_convolutions",
     "probabilities",
     "progress",
+    "provenance",
     "resize",
     "score",
     "segments",
@@ -67,3 +71,14 @@ __all__ = [
     "trace",
     "weighted_ridge",
 ]
+
+
+def explainers() -> dict[str, Explainer]:
+    """Every method that gives an attribution, by name.
+
+    Examples:
+      >>> sorted(explainers())
+      ['grad_cam', 'lime', 'permutation_shap']
+    """
+    public = {name: globals()[name] for name in __all__}
+    return {name: item for name, item in public.items() if getattr(item, "attribution", False)}

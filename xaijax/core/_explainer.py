@@ -48,6 +48,7 @@ class Explainer(Protocol, Generic[P, R]):
     __doc__: str | None
     __wrapped__: Callable[..., Any]
     taxonomy: Taxonomy
+    attribution: bool
     static: tuple[str, ...]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -65,6 +66,7 @@ def explainer(
     access: Literal["black box", "white box"],
     stage: Literal["post-hoc", "intrinsic"],
     models: str,
+    attribution: bool = True,
     static: Sequence[str] = (),
     positive: Sequence[str] = (),
     not_negative: Sequence[str] = (),
@@ -76,6 +78,7 @@ def explainer(
       access: see `Taxonomy`.
       stage: see `Taxonomy`.
       models: see `Taxonomy`.
+      attribution: whether it returns the attribution; otherwise the estimate behind one, with its diagnostics.
       static: the arguments that decide the structure of the program, not its numbers; they must be hashable.
       positive: numbers that must be above 0.
       not_negative: numbers that must not be below 0.
@@ -116,6 +119,7 @@ def explainer(
             return compiled(*prepare(*args, **kwargs))
 
         wrapper.taxonomy = Taxonomy(scope, access, stage, models)  # type: ignore[attr-defined]
+        wrapper.attribution = attribution  # type: ignore[attr-defined]
         wrapper.static = tuple(static)  # type: ignore[attr-defined]
         wrapper.lower = lambda *a, **k: compiled.lower(*prepare(*a, **k))  # type: ignore[attr-defined]
         return cast(Explainer[P, R], wrapper)

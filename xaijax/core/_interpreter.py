@@ -95,8 +95,8 @@ class Site:
 
     @cached_property
     def body(self) -> "list[Site]":
-        """The equations directly inside a call or a custom-derivative function."""
-        if self.op not in _CALLS | _CUSTOM:
+        """The equations directly inside a call, a custom-derivative function or a scan."""
+        if self.op not in _CALLS | _CUSTOM | {"scan"}:
             return []
         jaxpr, _ = _body(self.params)
         return [

@@ -4,13 +4,14 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from xaijax.core._errors import check_positive, complaint
 
 
 def resize(
-    a: Float[Array, "h w *c"],
+    a: Float[Array | np.ndarray, "h w *c"],
     shape: tuple[int, int],
     *,
     method: Literal["nearest", "linear", "cubic"] = "linear",

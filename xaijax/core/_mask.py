@@ -88,7 +88,7 @@ class Segments:
         return values[self.labels]
 
 
-def segments(labels: Int[Array, "h w"], hidden: Any = None) -> Segments:
+def segments(labels: Int[Array | np.ndarray, "h w"], hidden: Any = None) -> Segments:
     """The segments (superpixels) of an image as features.
 
     Args:

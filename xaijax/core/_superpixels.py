@@ -1,6 +1,6 @@
 """Superpixels of an image by scikit-image, numbered as `segments` wants them."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,7 +12,7 @@ _METHODS = ("quickshift", "slic", "felzenszwalb", "grid")
 
 def superpixels(
     image: Float[np.ndarray, "h w c"],
-    method: Literal["quickshift", "slic", "felzenszwalb", "grid"] = "quickshift",
+    method: str = "quickshift",
     **settings: Any,
 ) -> Int[np.ndarray, "h w"]:
     """Cut an image into segments of similar colour.

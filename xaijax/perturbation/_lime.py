@@ -4,11 +4,12 @@ Notation: z' in {0, 1}^d which of the d features are kept, f(z) the model's scor
 hidden, pi_x(z) the weight of such a sample by its distance D to the input, g the linear surrogate.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
@@ -37,10 +38,11 @@ class LimeFit(NamedTuple):
     local_prediction: Float[Array, ""]
     prediction: Float[Array, ""]
     condition: Float[Array, ""]
-    num_evaluations: int
+    num_evaluations: Int[Array, ""]
 
 
-_lime_explainer = explainer(
+_lime_explainer = functools.partial(
+    explainer,
     scope="local",
     access="black box",
     stage="post-hoc",
@@ -51,7 +53,7 @@ _lime_explainer = explainer(
 )
 
 
-@_lime_explainer
+@_lime_explainer(attribution=False)
 def lime_fit(
     f: Callable[[Any], Any],
     x: Any,
@@ -108,10 +110,18 @@ def lime_fit(
     pi = jnp.exp(-(D**2) / (2 * jnp.asarray(kernel_width, dtype) ** 2))
     g = weighted_ridge(Z, y, pi, ridge)  # Eq. (1), its complexity term the ridge
     local = g.intercept + g.coefficients.sum()
-    return LimeFit(g.coefficients, g.intercept, g.r2, local, y[0], g.condition, num_samples)
+    return LimeFit(
+        g.coefficients,
+        g.intercept,
+        g.r2,
+        local,
+        y[0],
+        g.condition,
+        jnp.asarray(num_samples, jnp.int32),
+    )
 
 
-@_lime_explainer
+@_lime_explainer()
 def lime(
     f: Callable[[Any], Any],
     x: Any,

@@ -6,6 +6,7 @@ Notation: M the number of features, v(S) the score of the input with only the fe
 Pre(i) the features before i in it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,7 +44,8 @@ class ShapleyValues(NamedTuple):
     converged: Bool[Array, ""]
 
 
-_shapley_explainer = explainer(
+_shapley_explainer = functools.partial(
+    explainer,
     scope="local",
     access="black box",
     stage="post-hoc",
@@ -53,7 +55,7 @@ _shapley_explainer = explainer(
 )
 
 
-@_shapley_explainer
+@_shapley_explainer(attribution=False)
 def shapley_values(
     f: Callable[[Any], Any],
     x: Any,
@@ -193,7 +195,7 @@ def _result(
     return ShapleyValues(total.mean, error, none, all_, walked, evaluations, converged)
 
 
-@_shapley_explainer
+@_shapley_explainer()
 def permutation_shap(
     f: Callable[[Any], Any],
     x: Any,

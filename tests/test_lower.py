@@ -1,0 +1,120 @@
+"""Convolutions rewritten for the CPU give what XLA's convolution gives, and only they are rewritten."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+import xaijax
+from xaijax import lower, plain_convolutions
+from xaijax.models._layers import Conv
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+
+
+def primitives(f, x):
+    """The primitives of a function, those inside its calls included."""
+
+    def visit(site, *inputs):
+        if not site.is_call:
+            names.append(site.op)
+        return xaijax.DEFER
+
+    names: list[str] = []
+    xaijax.trace(f, x).run(xaijax.Interpreter(visit), x)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def _on_a_cpu():
+    if jax.default_backend() != "cpu":
+        pytest.skip("rewrites for the CPU backend")
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (1, 2)])
+@pytest.mark.parametrize("kind", ["depthwise", "few channels"])
+def test_values_and_gradients_equal_the_convolution(kernel_size, stride, size, kind):
+    channels = 6 if kind == "depthwise" else 3
+    conv = Conv(
+        channels, 6, kernel_size, stride=stride, depthwise=kind == "depthwise", rngs=nnx.Rngs(0)
+    )
+    x = jax.random.normal(jax.random.key(0), (*size, channels))
+    assert "conv_general_dilated" in primitives(conv, x)
+    assert "conv_general_dilated" not in primitives(lower(conv), x)
+
+    def value_and_pullback(f):
+        y, pullback = jax.vjp(lambda conv, x: f(conv)(x), conv, x)
+        return y, pullback(jnp.cos(y))
+
+    ours = jax.jit(lambda: value_and_pullback(lower))()
+    xla = jax.jit(lambda: value_and_pullback(lambda conv: conv))()
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xla), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_batches_and_vmap_agree():
+    conv = Conv(4, 4, 3, depthwise=True, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 4))
+    np.testing.assert_allclose(lower(conv)(x), jax.vmap(lower(conv))(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rhs_dilation": (2, 2)},
+        {"lhs_dilation": (2, 2)},
+        {"dimension_numbers": ("NCHW", "OIHW", "NCHW")},
+        {"feature_group_count": 2},
+    ],
+)
+def test_other_convolutions_stay_as_they_are(change):
+    settings = {"dimension_numbers": NUMBERS, **change}
+    groups = settings.get("feature_group_count", 1)
+    x, kernel = jnp.ones((1, 8, 8, 8)), jnp.ones((3, 3, 8 // groups, 8))
+    if settings["dimension_numbers"][0] == "NCHW":
+        kernel = kernel.transpose(3, 2, 0, 1)
+
+    def f(x):
+        return lax.conv_general_dilated(x, kernel, (1, 1), [(1, 1), (1, 1)], **settings)
+
+    assert "conv_general_dilated" in primitives(lower(f), x)
+    np.testing.assert_allclose(lower(f)(x), f(x), rtol=1e-6)
+
+
+def depthwise(x):
+    kernel = jnp.ones((3, 3, 1, x.shape[-1])) / 9
+    return lax.conv_general_dilated(
+        x[None], kernel, (1, 1), "SAME", dimension_numbers=NUMBERS, feature_group_count=x.shape[-1]
+    )[0]
+
+
+def test_inside_jit_scan_and_not_inside_remat():
+    x = jax.random.normal(jax.random.key(0), (6, 6, 3))
+
+    def scanned(x):
+        return lax.scan(lambda c, _: (jax.jit(depthwise)(c), None), x, None, length=3)[0]
+
+    rewritten = primitives(lower(scanned), x)
+    assert "scan" in rewritten
+    assert "conv_general_dilated" not in rewritten
+    np.testing.assert_allclose(lower(scanned)(x), scanned(x), rtol=1e-5)
+    # Opening it would keep what it was told to forget.
+    assert "conv_general_dilated" in primitives(lower(jax.checkpoint(depthwise)), x)
+
+
+def test_explainers_use_it_unless_told_not_to():
+    def f(x):
+        return jax.nn.relu(depthwise(x)).mean((0, 1))
+
+    x = jax.random.normal(jax.random.key(0), (8, 8, 3))
+    fast = xaijax.grad_cam.lower(f, x, 0).as_text()
+    cam = xaijax.grad_cam(f, x, 0)
+    with plain_convolutions():
+        plain = xaijax.grad_cam.lower(f, x, 0).as_text()
+        np.testing.assert_allclose(cam, xaijax.grad_cam(f, x, 0), rtol=1e-5)
+    assert "stablehlo.convolution" not in fast
+    assert "stablehlo.convolution" in plain

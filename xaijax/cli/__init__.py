@@ -1,0 +1,164 @@
+"""The command line: `xaijax explain | layers | methods | cite`."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import xaijax
+from xaijax.core._errors import complaint, nearest
+
+_DESCRIPTION = "Explain what an image classifier saw, and list and cite the methods."
+_EXPLAIN = """\
+Explain the prediction of EfficientNet-Lite0 (1000 ImageNet classes) for a photo.
+
+Writes into the output folder:
+  explanation.png   the photo, the five best classes, one overlay per method
+  explanation.npz   the raw maps, not resized and not normalised
+  result.json       settings, scores, standard errors, fit, timings, versions
+  refs.bib          what to cite
+
+Grad-CAM explains the logit, LIME and Shapley values the probability of the target.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for a mistake of the user, 130 when interrupted."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("\nxaijax: interrupted; nothing was written.", file=sys.stderr)
+        sys.stdout.flush()
+        # A computation that still runs in its thread cannot be joined.
+        os._exit(130)
+    except BrokenPipeError:
+        os._exit(0)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        if options.debug:
+            raise
+        print(f"xaijax: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xaijax", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"xaijax {xaijax.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    explain = commands.add_parser(
+        "explain",
+        help="explain a photo",
+        description=_EXPLAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: xaijax explain cup.jpg --target espresso --methods grad_cam,lime --out cup",
+    )
+    explain.add_argument(
+        "photo",
+        nargs="?",
+        metavar="PHOTO",
+        help="an image file (default: scikit-image's coffee cup)",
+    )
+    explain.add_argument(
+        "--methods",
+        default="grad_cam,lime,shapley",
+        metavar="A,B,...",
+        help="of grad_cam, lime, shapley (default: all)",
+    )
+    explain.add_argument(
+        "--target",
+        default="auto",
+        metavar="auto|INDEX|LABEL",
+        help="the class to explain: the best one (auto), its index 0-999, or its name",
+    )
+    explain.add_argument(
+        "--samples",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="model evaluations of each sampling method (default: 1000)",
+    )
+    explain.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)"
+    )
+    explain.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="of Grad-CAM; see 'xaijax layers' (default: the last feature map)",
+    )
+    explain.add_argument(
+        "--superpixels",
+        default="quickshift",
+        metavar="METHOD",
+        help="the parts that are hidden: quickshift, slic, felzenszwalb, grid (default: quickshift)",
+    )
+    explain.add_argument(
+        "--out",
+        default="explanation",
+        metavar="DIR",
+        help="the output folder (default: explanation)",
+    )
+    explain.add_argument(
+        "--force", action="store_true", help="replace results in the output folder"
+    )
+    explain.set_defaults(run=_explain)
+
+    layers = commands.add_parser("layers", help="list the layers of the model, for --layer")
+    layers.set_defaults(run=_layers)
+
+    methods = commands.add_parser("methods", help="list the methods and where they stand")
+    methods.set_defaults(run=_methods)
+
+    cite = commands.add_parser("cite", help="print BibTeX for methods and xaijax")
+    cite.add_argument("methods", nargs="*", metavar="METHOD", help="as 'xaijax methods' names them")
+    cite.set_defaults(run=_cite)
+    return parser
+
+
+def _explain(options: argparse.Namespace) -> int:
+    # Only this command needs the models and the plots.
+    from xaijax.cli._explain import Job, explain
+
+    keys = ("photo", "methods", "target", "samples", "seed", "layer", "superpixels", "out", "force")
+    return explain(Job(**{key: getattr(options, key) for key in keys}))
+
+
+def _layers(_: argparse.Namespace) -> int:
+    import jax
+    import numpy as np
+
+    from xaijax.models import efficientnet_lite0
+
+    print(xaijax.layers(efficientnet_lite0(), jax.ShapeDtypeStruct((224, 224, 3), np.float32)))
+    return 0
+
+
+def _methods(_: argparse.Namespace) -> int:
+    rows = [("method", "scope", "access", "stage", "models")]
+    for name, explain in xaijax.explainers().items():
+        t = explain.taxonomy
+        rows.append((name, t.scope, t.access, t.stage, t.models))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _cite(options: argparse.Namespace) -> int:
+    known = xaijax.explainers()
+    for name in options.methods:
+        if name not in known:
+            fix = f"{nearest(name, known)} See 'xaijax methods'.".strip()
+            raise ValueError(
+                complaint("cite", "METHOD", "be the name of a method", repr(name), fix)
+            )
+    print(xaijax.citation(*[known[name] for name in options.methods]), end="")
+    return 0
