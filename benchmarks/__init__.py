@@ -1,0 +1,1 @@
+"""Benchmarks of xaijax: `python -m benchmarks [NAME ...]`."""
