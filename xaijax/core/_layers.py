@@ -1,9 +1,9 @@
 """What is inside a model: the names of its activations, and the way to each.
 
-A name is `scope/operation`. The scope is the module's path: from the name stack (Flax linen, Haiku,
-`jax.named_scope`) or, where a framework writes none (Flax nnx, Equinox), from the path of the weights that the
-operation eats. An operation without either (an activation function, a residual sum) is called after itself and
-counted: `relu#3`.
+A name is `scope/operation`, counted where it repeats: `blocks/1/relu#2`. The scope is the module's path: from the
+name stack (Flax linen, Haiku, `jax.named_scope`) or, where a framework writes none (Flax nnx, Equinox), from the path
+of the weights that the operation eats. An operation that eats none (an activation function, a residual sum) belongs
+to the module around the last one that did: after `blocks/1/conv` comes `blocks/1/relu`.
 """
 
 import dataclasses
@@ -181,11 +181,17 @@ def layers(f: Callable[..., Any], x: Any) -> Layers:
 
 @dataclasses.dataclass(frozen=True)
 class _Origin:
-    """What `layers` knows of a value: the modules of the weights in it, its scope, its layout."""
+    """What `layers` knows of a value.
+
+    The modules of the weights in it; its scope, and the scope of what is computed from it without weights; its layout;
+    where it was computed.
+    """
 
     modules: frozenset[tuple[str, ...]] = frozenset()
     scope: str = ""
+    around: str = ""
     layout: Layout | None = None
+    path: Path = ()
 
 
 def list_layers(program: Program, ndim: int | None = None) -> Layers:
@@ -202,12 +208,15 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
             return site.fill(_Origin(modules))
         layout = _layout.after(site, [v.layout for v in values])
         silent = site.op in _SILENT or (site.op == "reshape" and not _changes_shape(site))
-        source = next(v for v, on in zip(values, site.active, strict=True) if on)
-        scope = _scope_name(site) or _common(modules) or (source.scope if silent else "")
+        active = [v for v, on in zip(values, site.active, strict=True) if on]
+        latest = max(active, key=lambda v: v.path)
+        own = _scope_name(site) or _common(modules)
+        scope = own or (latest.scope if silent else latest.around)
+        around = own.rpartition("/")[0] if own else latest.around
         if not silent and jnp.issubdtype(site.outputs[0].dtype, jnp.inexact):
             name = _SHORT.get(site.function_name, site.function_name)
             found.append((scope, name, site, layout))
-        return site.fill(_Origin(scope=scope, layout=layout))
+        return site.fill(_Origin(frozenset(), scope, around, layout, site.path))
 
     weights = [_Origin(frozenset({path[:-1] or path})) for path in map(_module_path, program.paths)]
     num_inputs = len(program.closed.jaxpr.invars) - len(weights)
