@@ -5,8 +5,9 @@ Every explainer is a pure function of one example, `(f, x, target[, key]) -> att
 """
 
 from xaijax.activation import CamMaps, cam_maps, grad_cam
+from xaijax.core._binding import Bound, bind, checked
 from xaijax.core._citation import citation
-from xaijax.core._explainer import Bound, Explainer, Taxonomy, bind, checked, explainer
+from xaijax.core._explainer import Explainer, Taxonomy, explainer
 from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
 from xaijax.core._layers import Layer, Layers, layers
 from xaijax.core._least_squares import LinearFit, weighted_ridge

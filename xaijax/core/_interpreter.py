@@ -12,7 +12,8 @@ Rules of the walk:
 
 * `site.path` names an equation for good: its position, then its positions inside what holds it; a step of a
   `scan` counts as one position. Equations whose result nobody reads are skipped.
-* `site.active` tells which inputs depend on the model's input `x` (and not on its weights alone).
+* `site.active` tells which inputs depend on the model's input `x` (and not on its weights alone), `site.read` which
+  outputs somebody reads.
 * The values need not be arrays. A visitor that answers every equation may pass anything (`layers` passes names);
   then it gives the interpreter its own `lift`, `index` and `stack`: what a constant is, and the way through a scan.
 * An equation is evaluated through a program of that one equation, which keeps its custom derivative, its source
@@ -32,7 +33,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core as jex
 
-from xaijax.core._tree import combine, is_array, partition
+from xaijax.core._tree import combine, is_weight, partition
 
 #: A visitor's answer: evaluate as usual.
 DEFER: Any = object()
@@ -54,6 +55,7 @@ class Site:
     eqn: Any
     jaxpr: Any
     active: tuple[bool, ...]
+    read: tuple[bool, ...]
 
     @property
     def op(self) -> str:
@@ -100,21 +102,33 @@ class Site:
             return []
         jaxpr, _ = _body(self.params)
         return [
-            Site((*self.path, i), _scope(eqn, self.scope), eqn, jaxpr, (False,) * len(eqn.invars))
+            Site(
+                (*self.path, i),
+                _scope(eqn, self.scope),
+                eqn,
+                jaxpr,
+                (False,) * len(eqn.invars),
+                (True,) * len(eqn.outvars),
+            )
             for i, eqn in enumerate(jaxpr.eqns)
         ]
 
     def __call__(self, *args: Any) -> Any:
         """Evaluate the equation; one output comes bare, several as a list."""
-        env = {
-            v: a
-            for v, a in zip(self.eqn.invars, args, strict=True)
-            if not isinstance(v, jex.Literal)
-        }
+        invars, eqn = list(self.eqn.invars), self.eqn
+        variables = [v for v in invars if not isinstance(v, jex.Literal)]
+        if len(set(variables)) < len(variables):
+            # A variable that is read twice gets a name for each place: a twin's derivative tells them apart.
+            fresh = jax.make_jaxpr(lambda *a: a)(*self.inputs).jaxpr.invars
+            both = zip(invars, fresh, strict=True)
+            invars = [v if isinstance(v, jex.Literal) else new for v, new in both]
+            variables = [v for v in invars if not isinstance(v, jex.Literal)]
+            eqn = eqn.replace(invars=invars)
+        values = [a for v, a in zip(invars, args, strict=True) if not isinstance(v, jex.Literal)]
         alone = self.jaxpr.replace(
-            constvars=[], invars=list(env), outvars=list(self.eqn.outvars), eqns=[self.eqn]
+            constvars=[], invars=variables, outvars=list(eqn.outvars), eqns=[eqn]
         )
-        out = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))(*env.values())
+        out = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))(*values)
         return out[0] if len(out) == 1 else out
 
 
@@ -156,8 +170,12 @@ class Interpreter:
         active: Sequence[bool],
         scope: str = "",
         path: Path = (),
+        wanted: Sequence[bool] | None = None,
     ) -> tuple[list[Any], list[bool]]:
-        """Evaluate a jaxpr; returns its outputs, and for each whether it depends on an active input."""
+        """Evaluate a jaxpr; returns its outputs, and for each whether it depends on an active input.
+
+        An output that is not wanted is not computed, and comes as `None`.
+        """
         env: dict[Any, tuple[Any, bool]] = dict(
             zip(jaxpr.constvars, [(self.lift(c), False) for c in consts], strict=True)
         )
@@ -166,22 +184,28 @@ class Interpreter:
         def read(v: Any) -> tuple[Any, bool]:
             return (self.lift(v.val), False) if isinstance(v, jex.Literal) else env[v]
 
-        for position, eqn in _live(jaxpr):
+        wanted = wanted or [True] * len(jaxpr.outvars)
+        outvars = [v for v, keep in zip(jaxpr.outvars, wanted, strict=True) if keep]
+        for position, eqn, is_read in _live(jaxpr, outvars):
             known = [read(v) for v in eqn.invars]
             values, on = [value for value, _ in known], tuple(flag for _, flag in known)
-            site = Site((*path, position), _scope(eqn, scope), eqn, jaxpr, on)
+            site = Site((*path, position), _scope(eqn, scope), eqn, jaxpr, on, is_read)
             outs, live = self._step(site, values)
             for v, out, flag in zip(eqn.outvars, outs, live, strict=True):
                 # Integers and booleans carry no derivative: what hangs on them alone is not active.
                 env[v] = (out, flag and jnp.issubdtype(v.aval.dtype, jnp.inexact))
-        ends = [read(v) for v in jaxpr.outvars]
+        ends = [
+            read(v) if keep else (None, False)
+            for v, keep in zip(jaxpr.outvars, wanted, strict=True)
+        ]
         return [value for value, _ in ends], [flag for _, flag in ends]
 
     def _step(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
         out = self.visit(site, *values)
         if out is DEFER and site.op in self.opened:
-            return self.run(*_body(site.params), values, site.active, site.scope, site.path)
-        if out is DEFER and site.op == "scan" and any(site.active):
+            jaxpr, consts = _body(site.params)
+            return self.run(jaxpr, consts, values, site.active, site.scope, site.path, site.read)
+        if out is DEFER and site.op == "scan" and any(site.active) and site.params["length"]:
             return self._scan(site, values)
         out = site(*values) if out is DEFER else out
         outs = [out] if len(site.eqn.outvars) == 1 else list(out)
@@ -189,7 +213,7 @@ class Interpreter:
 
     def _scan(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
         p = site.params
-        body, num_consts, num_carry = p["jaxpr"], p["num_consts"], p["num_carry"]
+        body, (num_consts, num_carry) = p["jaxpr"], _scan_parts(p)
         active, out_active = _scan_activity(p, site.active)
         consts, carry = values[:num_consts], values[num_consts : num_consts + num_carry]
         xs = values[num_consts + num_carry :]
@@ -246,11 +270,25 @@ class Program:
 
 def trace(f: Callable[..., Any], x: Any) -> Program:
     """Trace the model `f` at `x`. The arrays inside `f` become inputs of the program, so they have names."""
-    weights, rest = partition(f)
+    weights, rest = partition(f, numbers=False)
     closed, out = jax.make_jaxpr(lambda w, x: combine(w, rest)(x), return_shape=True)(weights, x)
     leaves, _ = jax.tree_util.tree_flatten_with_path(f)
-    paths = tuple(tuple(map(_key_name, path)) for path, leaf in leaves if is_array(leaf))
+    start = _wrapping(f)
+    paths = tuple(tuple(map(_key_name, path[start:])) for path, leaf in leaves if is_weight(leaf))
     return Program(closed, paths, weights, jax.tree.structure(out))
+
+
+def _wrapping(f: Any) -> int:
+    """How many steps of a weight's path only lead through what was put around the model.
+
+    That is a `Partial` of a function with its parameters, or one of our own adapters, which say so by `wraps`.
+    """
+    if isinstance(f, jax.tree_util.Partial):
+        holders = [i for i, a in enumerate(f.args) if jax.tree.leaves(a)]
+        one = len(holders) == 1 and not jax.tree.leaves(f.keywords)
+        return 2 + _wrapping(f.args[holders[0]]) if one else 1
+    wraps = getattr(type(f), "wraps", None)
+    return 1 + _wrapping(getattr(f, wraps)) if isinstance(wraps, str) else 0
 
 
 def _key_name(key: Any) -> str:
@@ -266,9 +304,17 @@ def _body(params: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
     return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
 
 
+def _scan_parts(params: dict[str, Any]) -> tuple[int, int]:
+    """How many of a scan's inputs are constants, and how many are carried; the rest is scanned over."""
+    if "ft_in" in params:  # jax >= 0.12
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
+
+
 def _scan_activity(params: dict[str, Any], active: Sequence[bool]) -> tuple[list[bool], list[bool]]:
     """Which inputs and outputs of a scan's body are active: a carry is, once any step makes it so."""
-    body, first, count = params["jaxpr"].jaxpr, params["num_consts"], params["num_carry"]
+    body, (first, count) = params["jaxpr"].jaxpr, _scan_parts(params)
     carry, active = slice(first, first + count), list(active)
     while True:
         out = _activity(body, active)
@@ -303,12 +349,13 @@ def _scope(eqn: Any, prefix: str) -> str:
     return "/".join(part for part in f"{prefix}/{text}".split("/") if part)
 
 
-def _live(jaxpr: Any) -> list[tuple[int, Any]]:
-    """The equations whose outputs are read (or that have an effect), with their positions."""
-    needed = {v for v in jaxpr.outvars if not isinstance(v, jex.Literal)}
+def _live(jaxpr: Any, outvars: Sequence[Any]) -> list[tuple[int, Any, tuple[bool, ...]]]:
+    """The equations that the outputs hang on (or that have an effect): position, equation, outputs that are read."""
+    needed = {v for v in outvars if not isinstance(v, jex.Literal)}
     kept = []
     for position, eqn in reversed(list(enumerate(jaxpr.eqns))):
-        if eqn.effects or any(v in needed for v in eqn.outvars):
+        read = tuple(v in needed for v in eqn.outvars)
+        if eqn.effects or any(read):
             needed.update(v for v in eqn.invars if not isinstance(v, jex.Literal))
-            kept.append((position, eqn))
+            kept.append((position, eqn, read))
     return kept[::-1]

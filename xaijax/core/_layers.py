@@ -22,8 +22,8 @@ from xaijax.core._errors import complaint, nearest
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, trace
 from xaijax.core._layout import Layout
 
-# Class names that Equinox writes into the name stack: they tell no instance from another.
-_ANONYMOUS = re.compile(r"eqx\.nn\.\w+")
+# What Equinox (class names) and einsum (its formula) write into the name stack tells no instance from another.
+_ANONYMOUS = re.compile(r"eqx\.nn\.\w+|.*->.*")
 # They move or copy a value that has a name already.
 _SILENT = frozenset({"convert_element_type", "copy", "broadcast_in_dim", "pad", "squeeze", "slice"})
 _SHORT = {"conv_general_dilated": "conv", "dot_general": "dot", "reduce_window_max": "max_pool"}
@@ -48,6 +48,7 @@ class Layer:
     dtype: Any
     layout: Layout | None = dataclasses.field(repr=False)
     path: Path = dataclasses.field(repr=False)
+    output: int = dataclasses.field(repr=False)
 
     @property
     def is_spatial(self) -> bool:
@@ -183,8 +184,8 @@ def layers(f: Callable[..., Any], x: Any) -> Layers:
 class _Origin:
     """What `layers` knows of a value.
 
-    The modules of the weights in it; its scope, and the scope of what is computed from it without weights; its layout;
-    where it was computed.
+    The modules of the weights in it; its scope, and the scope of what is computed from it without weights (both
+    without the steps of a scan); its layout; where it was computed.
     """
 
     modules: frozenset[tuple[str, ...]] = frozenset()
@@ -194,29 +195,44 @@ class _Origin:
     path: Path = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A layer before it has its whole name."""
+
+    site: Site
+    output: int
+    scope: str
+    operation: str
+    layout: Layout | None
+
+
 def list_layers(program: Program, ndim: int | None = None) -> Layers:
     """The layers of a traced model."""
-    found: list[tuple[str, str, Site, Layout | None]] = []
+    found: list[_Found] = []
 
     def visit(site: Site, *values: _Origin) -> Any:
-        if any(site.active) and (site.op == "scan" or (site.is_call and _has_layers(site))):
+        looped = site.op == "scan" and site.params["length"]
+        if any(site.active) and (looped or (site.is_call and _has_layers(site))):
             return DEFER
-        modules = frozenset().union(
-            *(v.modules for v, on in zip(values, site.active, strict=True) if not on)
-        )
+        pairs = list(zip(values, site.active, strict=True))
+        modules = frozenset().union(*(v.modules for v, on in pairs if not on))
         if not any(site.active):
             return site.fill(_Origin(modules))
-        layout = _layout.after(site, [v.layout for v in values])
+        steps, named = _split_scope(site)
+        latest = max((v for v, on in pairs if on), key=lambda v: v.path)
         silent = site.op in _SILENT or (site.op == "reshape" and not _changes_shape(site))
-        active = [v for v, on in zip(values, site.active, strict=True) if on]
-        latest = max(active, key=lambda v: v.path)
-        own = _scope_name(site) or _common(modules)
+        own = named or _common(modules)
         scope = own or (latest.scope if silent else latest.around)
         around = own.rpartition("/")[0] if own else latest.around
-        if not silent and jnp.issubdtype(site.outputs[0].dtype, jnp.inexact):
-            name = _SHORT.get(site.function_name, site.function_name)
-            found.append((scope, name, site, layout))
-        return site.fill(_Origin(frozenset(), scope, around, layout, site.path))
+        operation = _SHORT.get(site.function_name, site.function_name)
+        outputs = []
+        for i, (like, read) in enumerate(zip(site.outputs, site.read, strict=True)):
+            layout = _layout.after(site, [v.layout for v in values], like.shape)
+            outputs.append(_Origin(frozenset(), scope, around, layout, site.path))
+            if read and not silent and jnp.issubdtype(like.dtype, jnp.inexact):
+                whole = "/".join(part for part in (steps, scope) if part)
+                found.append(_Found(site, i, whole, operation, layout))
+        return outputs if len(outputs) != 1 else outputs[0]
 
     weights = [_Origin(frozenset({path[:-1] or path})) for path in map(_module_path, program.paths)]
     num_inputs = len(program.closed.jaxpr.invars) - len(weights)
@@ -232,18 +248,26 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
     return _named(found)
 
 
-def _named(found: Sequence[tuple[str, str, Site, Layout | None]]) -> Layers:
-    roots = {scope.split("/")[0] for scope, *_ in found}
-    # A linen or Haiku model puts its class name in front of everything: it tells nothing apart.
-    root = f"{roots.pop()}/" if len(roots) == 1 and any("/" in scope for scope, *_ in found) else ""
-    labels = [f"{scope}/".removeprefix(root).rstrip("/") for scope, *_ in found]
-    labels = [f"{s}/{name}" if s else name for s, (_, name, *_) in zip(labels, found, strict=True)]
+def _named(found: Sequence[_Found]) -> Layers:
+    # A linen or Haiku model puts its class name in front of every module: it tells nothing apart.
+    stacks = [named for _, named in (_split_scope(x.site) for x in found) if named]
+    roots = {re.split(r"[/\[]", stack)[0] for stack in stacks}
+    nested = any("/" in stack for stack in stacks)
+    root = re.compile(
+        rf"{re.escape(roots.pop())}(/|(?=\[)|$)" if len(roots) == 1 and nested else ""
+    )
+    scopes = [root.sub("", x.scope, count=1) if root.match(x.scope) else x.scope for x in found]
+    labels = [
+        f"{scope}/{x.operation}" if scope else x.operation
+        for scope, x in zip(scopes, found, strict=True)
+    ]
     total, seen, out = Counter(labels), Counter[str](), []
-    for label, (_, operation, site, layout) in zip(labels, found, strict=True):
+    for label, x in zip(labels, found, strict=True):
         seen[label] += 1
         name = f"{label}#{seen[label]}" if total[label] > 1 else label
-        like = site.outputs[0]
-        out.append(Layer(name, operation, tuple(like.shape), like.dtype, layout, site.path))
+        like = x.site.outputs[x.output]
+        shape = tuple(like.shape)
+        out.append(Layer(name, x.operation, shape, like.dtype, x.layout, x.site.path, x.output))
     return Layers(out)
 
 
@@ -262,8 +286,14 @@ def _changes_shape(site: Site) -> bool:
     return [n for n in before if n != 1] != [n for n in after if n != 1]
 
 
-def _scope_name(site: Site) -> str:
-    return "/".join(p for p in site.scope.split("/") if p and not _ANONYMOUS.fullmatch(p))
+def _split_scope(site: Site) -> tuple[str, str]:
+    """The steps of unrolled scans around an equation (`[0]`), and the name that its framework gave the module.
+
+    Where there is such a name, the steps stand in it: `Net[0]/Block/Dense`.
+    """
+    parts = [p for p in site.scope.split("/") if p and not _ANONYMOUS.fullmatch(p)]
+    bare = all(re.fullmatch(r"(\[\d+\])+", p) for p in parts)
+    return ("/".join(parts), "") if bare else ("", "/".join(parts))
 
 
 def _module_path(path: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xaijax.core._interpreter import Site
 
 # Same rank in and out, and an axis keeps its meaning (its size may change).
-_KEEP_AXES = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "rev", "cumsum"})
+_KEEP_AXES = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "rev", "split"})
 # Same rank, but the axes are somebody else's.
 _LOSE_AXES = frozenset({"gather", "sort", "top_k", "scan", "while"})
 
@@ -34,9 +34,8 @@ class Layout:
         return dataclasses.replace(self, spatial=spatial, channel=to[self.channel])
 
 
-def after(site: Site, layouts: Sequence[Layout | None]) -> Layout | None:
-    """The layout of an equation's first output, from those of its inputs."""
-    shape = site.outputs[0].shape
+def after(site: Site, layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
+    """The layout of an equation's output of some shape, from the layouts of its inputs."""
     if site.op == "conv_general_dilated":
         out = site.params["dimension_numbers"].out_spec
         return Layout(tuple(out[2:]), out[1])

@@ -9,7 +9,7 @@ layers keep their names, and rule-based methods still see convolutions. On other
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ def plain_convolutions() -> Iterator[None]:
 @dataclasses.dataclass(frozen=True)
 class _Lowered:
     f: Any
+    wraps: ClassVar[str] = "f"
 
     def __call__(self, x: Any) -> Any:
         return trace(self.f, x).run(Interpreter(lowered), x) if lowering() else self.f(x)
@@ -58,8 +59,8 @@ def lower(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
       >>> kernel = jnp.ones((1, 1, 3, 2))
       >>> f = lambda x: lax.conv_general_dilated(
       ...     x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).mean((0, 1, 2))
-      >>> print(jax.make_jaxpr(lower(f))(jnp.ones((4, 4, 3))).eqns[1].primitive)
-      dot_general
+      >>> "conv_general_dilated" in str(jax.make_jaxpr(lower(f))(jnp.ones((4, 4, 3))))
+      False
     """
     return _Lowered(f)
 
@@ -92,7 +93,7 @@ def _fast_form(site: Site) -> Callable[[Array, Array], Array] | None:
         (0, 3, 1, 2),
     )
     plain = {*p["lhs_dilation"], *p["rhs_dilation"], p["batch_group_count"]} == {1}
-    if not channels_last or not plain or x.dtype != kernel.dtype != site.outputs[0].dtype:
+    if not channels_last or not plain or not x.dtype == kernel.dtype == site.outputs[0].dtype:
         return None
     stride, padding, groups = p["window_strides"], p["padding"], p["feature_group_count"]
     if kernel.shape[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):

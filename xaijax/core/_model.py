@@ -5,7 +5,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from xaijax.core._errors import check_positive, complaint
 @dataclasses.dataclass(frozen=True)
 class _BatchFirst:
     model: Any
+    wraps: ClassVar[str] = "model"
 
     def __call__(self, x: Any) -> Any:
         outputs = self.model(jax.tree.map(lambda leaf: leaf[None], x))
@@ -31,6 +32,7 @@ class _Linen:
     module: Any = dataclasses.field(metadata={"static": True})
     variables: Any
     settings: tuple[tuple[str, Any], ...] = dataclasses.field(metadata={"static": True})
+    wraps: ClassVar[str] = "variables"
 
     def __call__(self, x: Any) -> Any:
         return self.module.apply(self.variables, x, **dict(self.settings))
@@ -40,6 +42,7 @@ class _Linen:
 @dataclasses.dataclass(frozen=True)
 class _Probabilities:
     model: Any
+    wraps: ClassVar[str] = "model"
 
     def __call__(self, x: Any) -> Float[Array, " num_outputs"]:
         return jax.nn.softmax(self.model(x))
@@ -108,19 +111,22 @@ def probabilities(f: Callable[[Any], Array]) -> Callable[[Any], Array]:
 
 
 def _warn_of_constants(model: Callable[..., Any]) -> None:
-    held: list[Any] = [cell.cell_contents for cell in getattr(model, "__closure__", None) or ()]
-    if isinstance(model, functools.partial) and not jax.tree.leaves(model):
-        held += [*model.args, *model.keywords.values()]
-    # A `Partial` is a pytree of its arguments, but what its function holds stays hidden.
-    inner = getattr(model, "func", None)
-    if isinstance(inner, functools.partial):
-        held += [*inner.args, *inner.keywords.values()]
-    if any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(held)):
+    if any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(_held(model))):
         warnings.warn(
             "as_model: the model has arrays closed over; they become constants, so that new weights compile "
             "again. Pass them as arguments: jax.tree_util.Partial(apply, params).",
             stacklevel=3,
         )
+
+
+def _held(model: Any) -> list[Any]:
+    """What a callable holds out of sight: in its closure, or bound by a partial that is no pytree."""
+    if isinstance(model, jax.tree_util.Partial):
+        # Its arguments are leaves; its function is wrapped once more by JAX.
+        return _held(getattr(model.func, "fun", model.func))
+    if isinstance(model, functools.partial):
+        return [*model.args, *model.keywords.values(), *_held(model.func)]
+    return [cell.cell_contents for cell in getattr(model, "__closure__", None) or ()]
 
 
 @jax.tree_util.register_static

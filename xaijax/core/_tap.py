@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array
 
-from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, trace
+from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, trace
 from xaijax.core._layers import Layer, Layers, list_layers
 from xaijax.core._lower import lowered
 
@@ -59,7 +59,7 @@ def tap(f: Callable[..., Any], x: Any, layer: str | None = None, *, where: str =
             seen.append(value + d)
             return seen[0]
 
-        return edited(program, x, {found.path: edit}), seen[0]
+        return edited(program, x, found, edit), seen[0]
 
     return Tap(run, found)
 
@@ -82,11 +82,11 @@ def split(
 
     def prefix(x: Any) -> Array:
         seen: list[Array] = []
-        edited(program, x, {found.path: lambda value: seen.append(value) or value})
+        edited(program, x, found, lambda value: seen.append(value) or value)
         return seen[0]
 
     def suffix(activation: Array, x: Any) -> Any:
-        return edited(program, x, {found.path: lambda _: activation})
+        return edited(program, x, found, lambda _: activation)
 
     return prefix, suffix
 
@@ -98,16 +98,19 @@ def _open(where: str, f: Callable[..., Any], x: Any, layer: str | None) -> tuple
     return program, found.find(where, layer)
 
 
-def edited(program: Program, x: Any, edits: dict[Path, Callable[[Array], Array]]) -> Any:
-    """Run the program with some values replaced: `edits[path](value)` is what everything later sees."""
+def edited(program: Program, x: Any, layer: Layer, edit: Callable[[Array], Array]) -> Any:
+    """Run the program with a layer's value replaced: `edit(value)` is what everything later sees."""
 
     def visit(site: Site, *inputs: Any) -> Any:
-        if site.path in edits:
-            return edits[site.path](site(*inputs))
+        if site.path == layer.path:
+            values = lowered(site, *inputs)
+            if len(site.outputs) == 1:
+                return edit(values)
+            return [edit(v) if i == layer.output else v for i, v in enumerate(values)]
         return DEFER if on_the_way(site) else lowered(site, *inputs)
 
     def on_the_way(site: Site) -> bool:
-        return any(path[: len(site.path)] == site.path for path in edits)
+        return layer.path[: len(site.path)] == site.path
 
-    # Only a scan with an edit inside is unrolled.
+    # Only a scan with the layer inside is unrolled.
     return program.run(Interpreter(visit, unroll=on_the_way), x)

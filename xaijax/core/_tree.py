@@ -7,18 +7,24 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-#: What JAX can trace: arrays and numbers.
-ARRAY_TYPES = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+
+def is_weight(leaf: Any) -> bool:
+    """Whether a leaf is an array. Python's numbers in a model are its structure: a size, a rate, a switch."""
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an array or a number."""
-    return isinstance(leaf, ARRAY_TYPES)
+    """Whether a leaf is an array or a number: what an argument may be traced as."""
+    return is_weight(leaf) or isinstance(leaf, (bool, int, float, complex))
 
 
 def dtype_of(leaf: Any) -> Any:
     """The dtype of an array or a number."""
     return leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
+
+
+class ARRAY:
+    """Stands in a `Rest` where an array was."""
 
 
 class Rest:
@@ -37,15 +43,12 @@ class Rest:
         return hash((self.treedef, self.leaves))
 
 
-class _Array:
-    """Stands in `Rest` where an array was."""
-
-
-def partition(tree: Any) -> tuple[list[Any], Rest]:
-    """Split a tree into the list of its arrays and the rest."""
+def partition(tree: Any, *, numbers: bool = True) -> tuple[list[Any], Rest]:
+    """Split a tree into the list of its arrays and the rest; Python's numbers go with the arrays or not."""
     leaves, treedef = jax.tree.flatten(tree)
-    arrays = [leaf for leaf in leaves if is_array(leaf)]
-    return arrays, Rest(treedef, tuple(_Array if is_array(leaf) else leaf for leaf in leaves))
+    keep = is_array if numbers else is_weight
+    arrays = [leaf for leaf in leaves if keep(leaf)]
+    return arrays, Rest(treedef, tuple(ARRAY if keep(leaf) else leaf for leaf in leaves))
 
 
 def combine(arrays: Sequence[Any], rest: Rest) -> Any:
@@ -55,7 +58,7 @@ def combine(arrays: Sequence[Any], rest: Rest) -> Any:
     {'activation': <built-in function abs>, 'w': 2.0}
     """
     supply = iter(arrays)
-    leaves = [next(supply) if leaf is _Array else leaf for leaf in rest.leaves]
+    leaves = [next(supply) if leaf is ARRAY else leaf for leaf in rest.leaves]
     return jax.tree.unflatten(rest.treedef, leaves)
 
 

@@ -1,0 +1,158 @@
+"""The checks at the door: what an explainer is given is refused here, before anything is compiled.
+
+Shapes and dtypes are always known. Values are when they are concrete; under `jit` or `vmap` they are not, and
+then `score` turns a wrong one into NaN and `checked` into an error.
+"""
+
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xaijax.core._errors import complaint, nearest
+from xaijax.core._tree import ARRAY, Rest, combine, dtype_of, is_array, is_traced, partition
+
+
+def bind_arguments(
+    name: str, signature: inspect.Signature, args: Any, kwargs: Any
+) -> dict[str, Any]:
+    """The arguments of a call by name; a wrong one gets its nearest name."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        settings = [k for k in signature.parameters if k not in kwargs]
+        unknown = [k for k in kwargs if k not in signature.parameters]
+        fix = nearest(unknown[0], settings) if unknown else f"It takes {', '.join(settings)}."
+        raise TypeError(f"{name}: {error}. {fix}".strip()) from None
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def check_hashable(name: str, argument: str, value: Any) -> Any:
+    """Raise unless a static argument can be one; returns it."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            complaint(name, argument, "be static: a name or a Python number", repr(value))
+        ) from None
+    return value
+
+
+def check_number(name: str, argument: str, value: Any, *, above_zero: bool) -> None:
+    """Raise unless a number that is concrete lies in its range; `None` stands for no number."""
+    if value is None or is_traced(value):
+        return
+    if not is_array(value) or np.ndim(value):
+        raise TypeError(complaint(name, argument, "be a number", repr(value)))
+    if not (value > 0 if above_zero else value >= 0):
+        rule = "be above 0" if above_zero else "not be negative"
+        raise ValueError(complaint(name, argument, rule, value))
+
+
+def check_key(name: str, key: Any) -> None:
+    """Raise unless `key` is one typed threefry key, whose draws do not depend on batching."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    fix = "Make one with jax.random.key(seed); for a batch use jax.vmap over jax.random.split(key, n)."
+    if not typed or key.shape != ():
+        got = f"{getattr(key, 'dtype', type(key).__name__)} of shape {getattr(key, 'shape', ())}"
+        raise TypeError(complaint(name, "key", "be one typed key", got, fix))
+    if str(jax.random.key_impl(key)) != "threefry2x32":
+        got = str(jax.random.key_impl(key))
+        rule = "be a threefry2x32 key, since other generators draw anew for each batch size"
+        raise TypeError(complaint(name, "key", rule, got, fix))
+
+
+def check_model(name: str, f: Any, model: Rest, weights: Sequence[Any], x: Any) -> Any:
+    """Raise unless `f` can be traced at `x` and `x` is finite; returns the outputs' shape and dtype.
+
+    Args:
+      name: of the explainer.
+      f: the model.
+      model: what `partition(f)` leaves beside the weights.
+      weights: its arrays.
+      x: one example.
+    """
+    if not callable(f):
+        fix = "Wrap it with xaijax.as_model."
+        raise TypeError(complaint(name, "f", "be callable", type(f).__name__, fix))
+    leaves, structure = partition(x)
+    for leaf in leaves:
+        _check_finite(name, leaf)
+    arrays = tuple((np.shape(a), dtype_of(a)) for a in (*weights, *leaves))
+    return _output_shape(name, model, structure, arrays)
+
+
+def check_target(name: str, target: Any, outputs: Any) -> Any:
+    """Raise unless the target fits the outputs; returns it, every integer as one dtype."""
+    if callable(target):
+        return target
+    shape: Any = getattr(outputs, "shape", None)
+    dtype: Any = getattr(outputs, "dtype", None)
+    if shape is None or len(shape) != 1 or not jnp.issubdtype(dtype, jnp.floating):
+        rule = "map one example to a float vector of scores (num_outputs,)"
+        got = f"{dtype} of shape {shape}" if shape is not None else type(outputs).__name__
+        fix = (
+            "A batch-first model: xaijax.as_model(f, batch_first=True). "
+            "Another kind of output: pass a function of it as target."
+        )
+        raise ValueError(complaint(name, "f", rule, got, fix))
+    # `score` says what is wrong with any other kind of target.
+    if not is_array(target) or np.ndim(target) or not np.issubdtype(dtype_of(target), np.integer):
+        return target
+    # One dtype, so that all of them share a compiled program.
+    if is_traced(target):
+        return jnp.asarray(target, jnp.int32)
+    if not 0 <= int(target) < shape[0]:
+        raise ValueError(complaint(name, "target", f"be in [0, {shape[0]})", int(target)))
+    return np.int32(target)
+
+
+def plain(leaf: Any) -> Any:
+    """NumPy's scalars as Python's: they must not promote the dtype of `x`."""
+    return leaf.item() if isinstance(leaf, np.floating) else leaf
+
+
+def _check_finite(name: str, leaf: Any) -> None:
+    if is_traced(leaf) or not is_array(leaf) or not np.issubdtype(dtype_of(leaf), np.inexact):
+        return
+    bad = np.size(leaf) - np.count_nonzero(np.isfinite(np.asarray(leaf, np.float32)))
+    if bad:
+        got = f"{bad} of {np.size(leaf)} values NaN or infinite"
+        raise ValueError(complaint(name, "x", "be finite", got, "Impute or drop them first."))
+
+
+def _canonical(dtype: Any) -> Any:
+    # A key (of a dropout, say) has a dtype of its own.
+    return (
+        dtype
+        if jnp.issubdtype(dtype, jax.dtypes.extended)
+        else jax.dtypes.canonicalize_dtype(dtype)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _output_shape(name: str, model: Rest, structure: Rest, arrays: tuple[Any, ...]) -> Any:
+    def call(weights: Sequence[Any], leaves: Sequence[Any]) -> Any:
+        return combine(weights, model)(combine(leaves, structure))
+
+    like = [jax.ShapeDtypeStruct(shape, _canonical(dtype)) for shape, dtype in arrays]
+    count = sum(leaf is ARRAY for leaf in model.leaves)
+    try:
+        return jax.eval_shape(call, like[:count], like[count:])
+    except (
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerBoolConversionError,
+        jax.errors.TracerIntegerConversionError,
+        jax.errors.ConcretizationTypeError,
+    ) as error:
+        fix = (
+            "If it computes outside JAX (NumPy, scikit-learn, PyTorch), wrap it: "
+            "xaijax.black_box(predict, num_outputs)."
+        )
+        first = str(error).splitlines()[0]
+        raise TypeError(complaint(name, "f", "be traceable by JAX", first, fix)) from error
