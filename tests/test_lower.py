@@ -118,3 +118,19 @@ def test_explainers_use_it_unless_told_not_to():
         np.testing.assert_allclose(cam, xaijax.grad_cam(f, x, 0), rtol=1e-5)
     assert "stablehlo.convolution" not in fast
     assert "stablehlo.convolution" in plain
+
+
+def test_a_convolution_that_accumulates_in_another_dtype_stays():
+    x, kernel = jnp.ones((1, 4, 4, 8), jnp.bfloat16), jnp.ones((1, 1, 8, 8), jnp.bfloat16)
+
+    def f(x):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, 1),
+            "SAME",
+            dimension_numbers=NUMBERS,
+            preferred_element_type=jnp.float32,
+        )
+
+    assert lower(f)(x).dtype == f(x).dtype == jnp.float32

@@ -21,7 +21,6 @@ from xaijax.core._inputs import (
     check_model,
     check_number,
     check_target,
-    plain,
 )
 from xaijax.core._tree import combine, partition
 
@@ -115,7 +114,7 @@ def explainer(
             bound = bind_arguments(name, signature, args, kwargs)
             settings = tuple((k, check_hashable(name, k, bound.pop(k))) for k in static)
             for k in (*positive, *not_negative):
-                check_number(name, k, bound[k], above_zero=k in positive)
+                bound[k] = check_number(name, k, bound[k], above_zero=k in positive)
             if "key" in bound:
                 check_key(name, bound["key"])
             f = bound.pop("f")
@@ -125,7 +124,7 @@ def explainer(
             arrays, others = partition(bound)
             # These two change the program without being arguments of it.
             ambient = (_progress.listening(), _lower.lowering())
-            return (model, others, settings, ambient), (weights, [plain(a) for a in arrays])
+            return (model, others, settings, ambient), (weights, arrays)
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:

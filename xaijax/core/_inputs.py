@@ -43,15 +43,19 @@ def check_hashable(name: str, argument: str, value: Any) -> Any:
     return value
 
 
-def check_number(name: str, argument: str, value: Any, *, above_zero: bool) -> None:
-    """Raise unless a number that is concrete lies in its range; `None` stands for no number."""
+def check_number(name: str, argument: str, value: Any, *, above_zero: bool) -> Any:
+    """Raise unless a number that is concrete lies in its range; `None` stands for no number.
+
+    Returns it as Python's own float, so that 1 and 1.0 share a program and NumPy's do not promote the dtype of `x`.
+    """
     if value is None or is_traced(value):
-        return
+        return value
     if not is_array(value) or np.ndim(value):
         raise TypeError(complaint(name, argument, "be a number", repr(value)))
     if not (value > 0 if above_zero else value >= 0):
         rule = "be above 0" if above_zero else "not be negative"
         raise ValueError(complaint(name, argument, rule, value))
+    return float(value)
 
 
 def check_key(name: str, key: Any) -> None:
@@ -110,11 +114,6 @@ def check_target(name: str, target: Any, outputs: Any) -> Any:
     if not 0 <= int(target) < shape[0]:
         raise ValueError(complaint(name, "target", f"be in [0, {shape[0]})", int(target)))
     return np.int32(target)
-
-
-def plain(leaf: Any) -> Any:
-    """NumPy's scalars as Python's: they must not promote the dtype of `x`."""
-    return leaf.item() if isinstance(leaf, np.floating) else leaf
 
 
 def _check_finite(name: str, leaf: Any) -> None:

@@ -46,6 +46,10 @@ def weighted_ridge(
       >>> fit.coefficients, fit.intercept, fit.r2
       (Array([2.], dtype=float32), Array(1., dtype=float32), Array(1., dtype=float32))
     """
+    if y.dtype.itemsize < 4:
+        # A factorisation needs more than half precision, and LAPACK has none in it.
+        fit = weighted_ridge(*(a.astype(jnp.float32) for a in (X, y, weights)), ridge)
+        return jax.tree.map(lambda value: value.astype(y.dtype), fit)
     total = weights.sum()
     X_mean, y_mean = weights @ X / total, weights @ y / total
     Xc, yc = X - X_mean, y - y_mean
