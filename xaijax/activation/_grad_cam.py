@@ -32,7 +32,14 @@ class CamMaps(NamedTuple):
     layer: Layer
 
 
-@explainer(scope="local", access="white box", stage="post-hoc", models="CNN", static=("layer",))
+@explainer(
+    scope="local",
+    access="white box",
+    stage="post-hoc",
+    models="CNN",
+    attribution=False,
+    static=("layer",),
+)
 def cam_maps(
     f: Callable[[Any], Any], x: Any, target: Target, *, layer: str | None = None
 ) -> CamMaps:

@@ -14,7 +14,7 @@ from xaijax.core._explainer import Explainer
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Bound:
     """An explainer with its model and settings: `(x, target[, key]) -> attribution`. Made by `bind`."""
 

@@ -16,10 +16,10 @@ import jax
 from xaijax.core import _lower, _progress
 from xaijax.core._inputs import (
     bind_arguments,
-    check_hashable,
     check_key,
     check_model,
     check_number,
+    check_static,
     check_target,
 )
 from xaijax.core._tree import combine, partition
@@ -94,6 +94,7 @@ def explainer(
     def decorate(function: Callable[P, R]) -> Explainer[P, R]:
         signature = inspect.signature(function)
         name = function.__name__
+        optional = {k for k, p in signature.parameters.items() if p.default is None}
 
         def run(rest: tuple[Any, ...], arrays: tuple[list[Any], list[Any]]) -> Any:
             model, others, settings, _ = rest
@@ -112,9 +113,13 @@ def explainer(
             *args: Any, **kwargs: Any
         ) -> tuple[tuple[Any, ...], tuple[list[Any], list[Any]]]:
             bound = bind_arguments(name, signature, args, kwargs)
-            settings = tuple((k, check_hashable(name, k, bound.pop(k))) for k in static)
+            settings = tuple(
+                (k, check_static(name, k, bound.pop(k), optional=k in optional)) for k in static
+            )
             for k in (*positive, *not_negative):
-                bound[k] = check_number(name, k, bound[k], above_zero=k in positive)
+                bound[k] = check_number(
+                    name, k, bound[k], above_zero=k in positive, optional=k in optional
+                )
             if "key" in bound:
                 check_key(name, bound["key"])
             f = bound.pop("f")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xaijax.core._errors import complaint, nearest
+from xaijax.core._errors import check_positive, complaint, nearest
 from xaijax.core._tree import ARRAY, Rest, combine, dtype_of, is_array, is_traced, partition
 
 
@@ -32,25 +32,29 @@ def bind_arguments(
     return dict(bound.arguments)
 
 
-def check_hashable(name: str, argument: str, value: Any) -> Any:
-    """Raise unless a static argument can be one; returns it."""
+def check_static(name: str, argument: str, value: Any, *, optional: bool) -> Any:
+    """Raise unless a static argument can be one, and a size is a positive integer; returns it."""
+    if argument.startswith("num_") or argument == "batch_size":
+        if not (optional and value is None):
+            sizes: dict[str, Any] = {argument: value}
+            check_positive(name, **sizes)
+        return value
     try:
         hash(value)
     except TypeError:
-        raise TypeError(
-            complaint(name, argument, "be static: a name or a Python number", repr(value))
-        ) from None
+        rule = "be static: a name or a Python number"
+        raise TypeError(complaint(name, argument, rule, repr(value))) from None
     return value
 
 
-def check_number(name: str, argument: str, value: Any, *, above_zero: bool) -> Any:
-    """Raise unless a number that is concrete lies in its range; `None` stands for no number.
+def check_number(name: str, argument: str, value: Any, *, above_zero: bool, optional: bool) -> Any:
+    """Raise unless a number that is concrete lies in its range; `None` may stand for no number.
 
     Returns it as Python's own float, so that 1 and 1.0 share a program and NumPy's do not promote the dtype of `x`.
     """
-    if value is None or is_traced(value):
+    if is_traced(value) or (optional and value is None):
         return value
-    if not is_array(value) or np.ndim(value):
+    if value is None or not is_array(value) or np.ndim(value):
         raise TypeError(complaint(name, argument, "be a number", repr(value)))
     if not (value > 0 if above_zero else value >= 0):
         rule = "be above 0" if above_zero else "not be negative"
@@ -87,8 +91,8 @@ def check_model(name: str, f: Any, model: Rest, weights: Sequence[Any], x: Any) 
     leaves, structure = partition(x)
     for leaf in leaves:
         _check_finite(name, leaf)
-    arrays = tuple((np.shape(a), dtype_of(a)) for a in (*weights, *leaves))
-    return _output_shape(name, model, structure, arrays)
+    arrays = [(a.shape, a.dtype) for a in weights] + [(np.shape(a), dtype_of(a)) for a in leaves]
+    return _output_shape(name, model, structure, tuple(arrays))
 
 
 def check_target(name: str, target: Any, outputs: Any) -> Any:
@@ -105,8 +109,11 @@ def check_target(name: str, target: Any, outputs: Any) -> Any:
             "Another kind of output: pass a function of it as target."
         )
         raise ValueError(complaint(name, "f", rule, got, fix))
-    # `score` says what is wrong with any other kind of target.
-    if not is_array(target) or np.ndim(target) or not np.issubdtype(dtype_of(target), np.integer):
+    if not is_array(target):
+        rule = "be an integer index, float weights over the outputs or a function of them"
+        raise TypeError(complaint(name, "target", rule, repr(target)))
+    # `score` says what is wrong with an array that is neither an index nor weights.
+    if np.ndim(target) or not np.issubdtype(dtype_of(target), np.integer):
         return target
     # One dtype, so that all of them share a compiled program.
     if is_traced(target):

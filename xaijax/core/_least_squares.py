@@ -48,7 +48,8 @@ def weighted_ridge(
     """
     if y.dtype.itemsize < 4:
         # A factorisation needs more than half precision, and LAPACK has none in it.
-        fit = weighted_ridge(*(a.astype(jnp.float32) for a in (X, y, weights)), ridge)
+        X, single, weights = (a.astype(jnp.float32) for a in (X, y, weights))
+        fit = weighted_ridge(X, single, weights, ridge)
         return jax.tree.map(lambda value: value.astype(y.dtype), fit)
     total = weights.sum()
     X_mean, y_mean = weights @ X / total, weights @ y / total

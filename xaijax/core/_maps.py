@@ -43,15 +43,15 @@ def resize(
     full = (*shape, *a.shape[2:])
     if not align_corners:
         return jax.image.resize(a, full, method, antialias=False)
-    steps = [((n - 1) / (m - 1) if m > 1 else 1.0) for m, n in zip(a.shape, shape, strict=False)]
-    scale = jnp.array([s if s > 0 else 1.0 for s in steps], a.dtype)
-    # A single pixel has no two corners: it is the whole map.
-    a = jnp.concatenate([a, a], 0) if a.shape[0] == 1 else a
-    a = jnp.concatenate([a, a], 1) if a.shape[1] == 1 else a
+    # A single row or column has no two corners: it is repeated.
+    a = a if a.shape[0] > 1 else jnp.broadcast_to(a, (shape[0], *a.shape[1:]))
+    a = a if a.shape[1] > 1 else jnp.broadcast_to(a, (a.shape[0], shape[1], *a.shape[2:]))
+    steps = [
+        (m - 1) / (n - 1) if min(m, n) > 1 else 1.0 for n, m in zip(a.shape, shape, strict=False)
+    ]
+    scale = jnp.array(steps, a.dtype)
     shift = 0.5 - 0.5 * scale
-    return jax.image.scale_and_translate(
-        a, full, (0, 1), scale, shift, "linear" if method == "linear" else method, antialias=False
-    )
+    return jax.image.scale_and_translate(a, full, (0, 1), scale, shift, method, antialias=False)
 
 
 def normalize(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

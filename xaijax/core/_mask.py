@@ -48,7 +48,7 @@ class Mask(Protocol):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Segments:
     """The segments of an image as features. Made by `segments`."""
 
@@ -126,7 +126,7 @@ def segments(labels: Int[Array | np.ndarray, "h w"], hidden: Any = None) -> Segm
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Columns:
     """The elements of an array as features, hidden by a background set. Made by `columns`."""
 
@@ -144,7 +144,7 @@ class Columns:
             raise ValueError(
                 complaint("columns", "background", f"have rows like x, {x.shape}", got)
             )
-        return jnp.where(z.reshape(x.shape), x, self.background)
+        return jnp.where(z.reshape(x.shape), x, self.background.astype(x.dtype))
 
     def paint(self, values: Float[Array, " num_features"]) -> Float[Array, "*shape"]:
         """The shape of `x`."""
@@ -179,7 +179,7 @@ def columns(background: Float[Array, "b *shape"]) -> Columns:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Tokens:
     """The tokens of a text as features. Made by `tokens`."""
 

@@ -16,7 +16,7 @@ from xaijax.core._errors import check_positive, complaint
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _BatchFirst:
     model: Any
     wraps: ClassVar[str] = "model"
@@ -27,7 +27,7 @@ class _BatchFirst:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Linen:
     module: Any = dataclasses.field(metadata={"static": True})
     variables: Any
@@ -39,7 +39,7 @@ class _Linen:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Probabilities:
     model: Any
     wraps: ClassVar[str] = "model"

@@ -71,7 +71,7 @@ class Moments(NamedTuple):
     """Number, mean and sum of squared deviations of some samples; of two such, `merge` makes one.
 
     Samples of a block are summed at once and blocks are merged: rounding grows with the number of blocks, not of
-    samples (Chan, Golub & LeVeque 1983).
+    samples (Chan, Golub & LeVeque 1983). All of it is in single precision at least: half of it cannot count to 257.
     """
 
     number: Float[Array, ""]
@@ -81,23 +81,25 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, samples: Float[Array, "n *shape"], counted: Bool[Array, " n"]) -> "Moments":
         """The moments of a block of samples, of which only some count."""
+        samples = samples.astype(jnp.promote_types(samples.dtype, jnp.float32))
         number = counted.sum().astype(samples.dtype)
         weight = counted.reshape(-1, *[1] * (samples.ndim - 1))
-        mean = jnp.where(weight, samples, 0).sum(0) / number
+        mean = jnp.where(weight, samples, 0).sum(0) / jnp.maximum(number, 1)
         return cls(number, mean, jnp.where(weight, (samples - mean) ** 2, 0).sum(0))
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: Any) -> "Moments":
-        """The moments of no samples."""
+        """The moments of no samples of a dtype."""
+        dtype = jnp.promote_types(dtype, jnp.float32)
         return cls(jnp.zeros((), dtype), jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def merge(self, other: "Moments") -> "Moments":
         """The moments of both sets of samples together."""
         number = self.number + other.number
+        share = other.number / jnp.maximum(number, 1)
         delta = other.mean - self.mean
-        mean = self.mean + delta * (other.number / number)
-        squares = self.squares + other.squares + delta**2 * (self.number * other.number / number)
-        return Moments(number, mean, squares)
+        squares = self.squares + other.squares + delta**2 * self.number * share
+        return Moments(number, self.mean + delta * share, squares)
 
     @property
     def standard_error(self) -> Float[Array, "*shape"]:

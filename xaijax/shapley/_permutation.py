@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from xaijax.core._errors import check_positive
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
 from xaijax.core._sampling import Moments, chunk_size, map_chunks
@@ -108,7 +107,6 @@ def shapley_values(
       castro2009polynomial, strumbelj2014explaining, mitchell2022sampling, lundberg2017unified
     """
     mask = default_mask("shapley_values", x, mask)
-    check_positive("shapley_values", num_permutations=num_permutations)
     v, M = game("shapley_values", f, x, target, mask), mask.num_features
     per_pair = 2 * (
         M - 1
@@ -190,9 +188,9 @@ class _State(NamedTuple):
 def _result(
     total: Moments, none: Array, all_: Array, evaluations: Array, converged: Array
 ) -> ShapleyValues:
-    walked = total.number.astype(jnp.int32)
-    error = total.standard_error
-    return ShapleyValues(total.mean, error, none, all_, walked, evaluations, converged)
+    walked, dtype = total.number.astype(jnp.int32), none.dtype
+    values, error = total.mean.astype(dtype), total.standard_error.astype(dtype)
+    return ShapleyValues(values, error, none, all_, walked, evaluations, converged)
 
 
 @_shapley_explainer()

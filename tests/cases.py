@@ -1,0 +1,167 @@
+"""One row per public explainer: how to call it. `test_contract.py` holds all of them to one contract."""
+
+import dataclasses
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import xaijax
+
+# Seeds of networks without a dead map: something speaks for every output, in every image below.
+FIRST, SECOND = 1, 10
+
+
+class CNN(nnx.Module):
+    """conv - relu - conv - relu - global average pooling - dense, on one image (h, w, 3)."""
+
+    def __init__(self, rngs, width=8, num_outputs=4):
+        self.conv1 = nnx.Conv(3, width, (3, 3), rngs=rngs)
+        self.conv2 = nnx.Conv(width, width, (3, 3), rngs=rngs)
+        self.dense = nnx.Linear(width, num_outputs, rngs=rngs)
+
+    def features(self, x):
+        return jax.nn.relu(self.conv2(jax.nn.relu(self.conv1(x))))
+
+    def head(self, A):
+        return self.dense(A.mean((0, 1)))
+
+    def __call__(self, x):
+        return self.head(self.features(x))
+
+
+def cnn(seed, dtype=jnp.float32) -> CNN:
+    """The same weights in every precision, with biases: a fresh module has zeros there."""
+    rng = np.random.default_rng(seed)
+    fresh = CNN(nnx.Rngs(0))
+    return jax.tree.map(
+        lambda w: jnp.asarray(rng.normal(size=w.shape) / (w.size / w.shape[-1]) ** 0.5, dtype),
+        fresh,
+    )
+
+
+def _perceptron(parameters, x):
+    *hidden, (W, b) = parameters
+    for V, c in hidden:
+        x = jnp.tanh(x @ V + c)
+    return x @ W + b
+
+
+def mlp(seed, dtype=jnp.float32, sizes=(6, 16, 4)):
+    """A multilayer perceptron as a plain function and its parameters."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        (
+            jnp.asarray(rng.normal(size=(n, m)) / n**0.5, dtype),
+            jnp.asarray(rng.normal(size=m), dtype),
+        )
+        for n, m in pairwise(sizes)
+    ]
+    return jax.tree_util.Partial(_perceptron, layers)
+
+
+def image(seed, dtype=jnp.float32, size=8):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(size, size, 3)), dtype)
+
+
+def row(seed, dtype=jnp.float32, size=6):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=size), dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How the contract calls an explainer.
+
+    Attributes:
+      explain: the explainer.
+      model: seed, dtype -> a small model of four outputs.
+      x: seed, dtype -> one example.
+      settings: dtype -> keyword arguments of every call: a mask, sizes that keep the tests short.
+      knobs: the traced numbers, each with a value that is not the one of the other tests.
+      fresh: static settings that no other test uses, so that a program is compiled for them.
+      random: whether it takes a key, and then a `batch_size`.
+      smooth: whether its derivative is compared with finite differences.
+    """
+
+    explain: Any
+    model: Callable[..., Any]
+    x: Callable[..., Any]
+    settings: Callable[[Any], dict[str, Any]] = lambda dtype: {}
+    knobs: dict[str, float] = dataclasses.field(default_factory=dict)
+    fresh: dict[str, Any] = dataclasses.field(default_factory=dict)
+    random: bool = False
+    smooth: bool = False
+
+    def bind(self, f, dtype=jnp.float32, **settings):
+        """The explainer with the model and settings: `(x, target[, key]) -> attribution`."""
+        return xaijax.bind(self.explain, f, **{**self.settings(dtype), **settings})
+
+    def keys(self, seed=0) -> tuple[Any, ...]:
+        """The key, for a method that takes one."""
+        return (jax.random.key(seed),) if self.random else ()
+
+
+def _pieces(dtype):
+    """An image (8, 8, 3) as six rectangles."""
+    labels = xaijax.superpixels(np.zeros((8, 8, 3)), "grid", rows=2, columns=3)
+    return xaijax.segments(labels)
+
+
+def _background(dtype):
+    return xaijax.columns(jnp.stack([row(seed, dtype) for seed in (7, 8, 9)]))
+
+
+# A public explainer without a row here fails `test_contract.py`.
+CASES = {
+    "grad_cam": Case(xaijax.grad_cam, cnn, image, fresh={"layer": "relu#1"}, smooth=True),
+    "cam_maps": Case(xaijax.cam_maps, cnn, image, fresh={"layer": "relu#1"}),
+    "lime": Case(
+        xaijax.lime,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype), "num_samples": 30},
+        knobs={"kernel_width": 0.5, "ridge": 0.1},
+        fresh={"num_samples": 31},
+        random=True,
+        smooth=True,
+    ),
+    "lime_fit": Case(
+        xaijax.lime_fit,
+        mlp,
+        row,
+        lambda dtype: {"num_samples": 30},
+        knobs={"kernel_width": 0.5, "ridge": 0.1},
+        fresh={"num_samples": 31},
+        random=True,
+    ),
+    "permutation_shap": Case(
+        xaijax.permutation_shap,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype), "num_permutations": 3},
+        fresh={"num_permutations": 4},
+        random=True,
+        smooth=True,
+    ),
+    "shapley_values": Case(
+        xaijax.shapley_values,
+        mlp,
+        row,
+        lambda dtype: {"mask": _background(dtype), "num_permutations": 3},
+        fresh={"num_permutations": 4},
+        random=True,
+    ),
+    "shapley_values, tolerance": Case(
+        xaijax.shapley_values,
+        mlp,
+        row,
+        lambda dtype: {"mask": _background(dtype), "num_permutations": 32, "tolerance": 0.03},
+        knobs={"tolerance": 0.5},
+        fresh={"num_permutations": 31},
+        random=True,
+    ),
+}

@@ -1,0 +1,66 @@
+"""Models, precision and a count of compiled programs, for all tests."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+from jax import monitoring
+
+from tests.cases import CNN, FIRST, cnn, mlp
+
+_COMPILE = "/jax/core/compile/backend_compile_duration"
+_compiled: list[str] = []
+
+
+def _record(event, duration, **details):
+    if event == _COMPILE:
+        name = str(details.get("fun_name", ""))
+        _compiled.append(name.removeprefix("jit(").removesuffix(")"))
+
+
+monitoring.register_event_duration_secs_listener(_record)
+
+
+@contextlib.contextmanager
+def _compiles():
+    """The names of the programs that were compiled inside the block; the list fills at its end."""
+    names: list[str] = []
+    start = len(_compiled)
+    yield names
+    names.extend(_compiled[start:])
+
+
+@pytest.fixture
+def count_compiles():
+    return _compiles
+
+
+@pytest.fixture
+def x64():
+    # Not the context manager: it does not reach the threads that callbacks run in.
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def model() -> CNN:
+    """A convolutional network for images (8, 8, 3)."""
+    return cnn(FIRST)
+
+
+@pytest.fixture(scope="session")
+def table_model():
+    """A multilayer perceptron for rows (6,)."""
+    return mlp(FIRST)

@@ -1,0 +1,233 @@
+"""What every public explainer promises, whatever its method: see `cases.py`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xaijax
+from tests.cases import CASES, FIRST, SECOND, cnn, image
+
+
+def each(wanted=lambda case: True):
+    names = [name for name, case in CASES.items() if wanted(case)]
+    return pytest.mark.parametrize("case", [CASES[name] for name in names], ids=names)
+
+
+each_random = each(lambda case: case.random)
+each_smooth = each(lambda case: case.smooth)
+
+
+def arrays(result):
+    return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(result)]
+
+
+def attribution(result):
+    """The map or the values: the array itself, or the first field of a result with diagnostics."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def assert_same(result, expected, rtol=1e-5):
+    """Equal up to rounding, which is measured by the largest value of each array."""
+    for a, b in zip(arrays(result), arrays(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
+
+
+def test_every_explainer_has_a_case():
+    public = {name for name in xaijax.__all__ if hasattr(getattr(xaijax, name), "taxonomy")}
+    missing = public - {case.explain.__name__ for case in CASES.values()}
+    assert not missing, (
+        f"no contract for {', '.join(sorted(missing))}: add a row to CASES in tests/cases.py, an "
+        "oracle in tests/oracles, a test file of the method and its entry in references.bib"
+    )
+
+
+# --- jit and vmap
+
+
+@each(lambda case: not case.explain.attribution)  # the others are these without diagnostics
+def test_operation_by_operation_as_compiled(case):
+    f, x = case.model(FIRST), case.x(0)
+    arguments = (f, x, jnp.int32(1), *case.keys())
+    settings = case.settings(jnp.float32)
+    expected = case.explain.__wrapped__(*arguments, **settings)
+    assert_same(case.explain(*arguments, **settings), expected)
+
+
+@each()
+def test_jit_of_a_bound_explainer(case):
+    explain, x = case.bind(case.model(FIRST)), case.x(0)
+    assert_same(jax.jit(explain)(x, 1, *case.keys()), explain(x, 1, *case.keys()))
+
+
+def test_jit_does_not_remember_the_weights():
+    x = image(0)
+    for seed in (FIRST, SECOND):
+        explain = xaijax.bind(xaijax.grad_cam, cnn(seed))
+        assert_same(jax.jit(explain)(x, 1), explain(x, 1))
+
+
+@each()
+def test_bound_explainer_as_argument_of_jit(case):
+    x = case.x(0)
+    apply = jax.jit(lambda explain, x, *key: explain(x, 1, *key))
+    for seed in (FIRST, SECOND):
+        explain = case.bind(case.model(seed))
+        assert_same(apply(explain, x, *case.keys()), explain(x, 1, *case.keys()))
+
+
+@each()
+def test_vmap_as_loop(case):
+    """Also beside a target out of range, which gives NaN for itself alone."""
+    explain = case.bind(case.model(FIRST))
+    xs = jnp.stack([case.x(seed) for seed in range(3)])
+    targets = jnp.array([2, 4, 3])
+    keys = (jax.random.split(jax.random.key(1), 3),) if case.random else ()
+    mapped = jax.vmap(explain)(xs, targets, *keys)
+    for i in (0, 2):
+        alone = explain(xs[i], targets[i], *(k[i] for k in keys))
+        assert_same(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), alone)
+    assert np.isnan(attribution(mapped)[1]).all()
+
+
+# --- Compiled programs
+
+
+@each()
+def test_one_program_serves_all_targets_weights_keys_and_numbers(case, count_compiles):
+    settings = {**case.settings(jnp.float32), **case.fresh}
+    models, xs = [case.model(FIRST), case.model(SECOND)], [case.x(0), case.x(1)]
+    targets = [0, 3, np.int64(1), np.int8(2), jnp.int32(1), jnp.uint8(2), np.array(3)]
+    keys = [case.keys(0), case.keys(1)]
+    # `tolerance` is part of the program's structure: given here from the start.
+    numbers = [{}, *({k: v} for k, v in case.knobs.items())]
+    numbers += [{k: np.float64(v)} for k, v in case.knobs.items()]
+    with count_compiles() as compiled:
+        for f in models:
+            for x in xs:
+                case.explain(f, x, 0, *keys[0], **settings)
+        for target in targets:
+            case.explain(models[0], xs[0], target, *keys[0], **settings)
+        for key in keys:
+            case.explain(models[0], xs[0], 0, *key, **settings)
+        for number in numbers:
+            case.explain(models[0], xs[0], 0, *keys[0], **{**settings, **number})
+    assert compiled.count(case.explain.__name__) == 1
+
+
+@each(lambda case: case.knobs)
+def test_whole_number_as_a_knob_costs_no_compile(case, count_compiles):
+    f, x, settings = case.model(FIRST), case.x(0), case.settings(jnp.float32)
+    for knob in case.knobs:
+        case.explain(f, x, 0, *case.keys(), **{**settings, knob: 1.0})
+        with count_compiles() as compiled:
+            case.explain(f, x, 0, *case.keys(), **{**settings, knob: 1})
+        assert compiled.count(case.explain.__name__) == 0
+
+
+@each_random
+def test_chunks_change_nothing(case):
+    f, x = case.model(FIRST), case.x(0)
+    results = [case.bind(f, batch_size=n)(x, 1, *case.keys()) for n in (None, 7)]
+    if hasattr(results[0], "converged"):  # walks are scored by whole blocks: the work may differ
+        results = [result._replace(num_evaluations=0) for result in results]
+    for result in results[1:]:
+        assert_same(result, results[0])
+
+
+# --- Precision, randomness
+
+
+@each()
+def test_float32_and_bfloat16_are_kept(case):
+    """And what bfloat16 gives is near what float32 gives."""
+    expected = _in_dtype(case, jnp.float32)
+    # Eight bits of mantissa: of the attribution, and of the scores that it is a difference of.
+    size = np.abs(expected).max() + np.abs(case.model(FIRST)(case.x(0))).max()
+    np.testing.assert_allclose(_in_dtype(case, jnp.bfloat16), expected, atol=0.02 * size)
+
+
+@each()
+def test_float64_is_kept(case, x64):
+    """That the arithmetic is, too, is what the oracles and the derivatives show."""
+    assert np.isfinite(_in_dtype(case, jnp.float64)).all()
+
+
+def _in_dtype(case, dtype):
+    result = case.bind(case.model(FIRST, dtype), dtype)(case.x(0, dtype), 1, *case.keys())
+    floats = [a for a in jax.tree.leaves(result) if jnp.issubdtype(a.dtype, jnp.floating)]
+    assert {a.dtype for a in floats} == {jnp.dtype(dtype)}
+    return np.asarray(attribution(result), np.float64)
+
+
+@each_random
+def test_key_decides_the_result(case):
+    explain, x = case.bind(case.model(FIRST)), case.x(0)
+    first, again, other = (attribution(explain(x, 1, *case.keys(seed))) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (np.abs(first - other) > 1e-4 * np.abs(first).max()).any()
+
+
+# --- Targets
+
+
+@each()
+def test_index_and_function_that_reads_the_output(case):
+    explain, x = case.bind(case.model(FIRST)), case.x(0)
+    expected = explain(x, 2, *case.keys())
+    assert_same(explain(x, lambda outputs: outputs[2], *case.keys()), expected)
+    other = attribution(explain(x, 1, *case.keys()))
+    assert not np.allclose(other, attribution(expected), rtol=1e-3, atol=0)
+
+
+@each()
+def test_checked(case):
+    explain, x = case.bind(case.model(FIRST)), case.x(0)
+    at = xaijax.checked(lambda target: explain(x, target, *case.keys()))
+    for target in (4, -1):
+        with pytest.raises(ValueError, match=rf"target must be in \[0, 4\), got {target}\."):
+            at(jnp.int32(target))
+    assert_same(at(jnp.int32(1)), explain(x, 1, *case.keys()))
+
+
+# JAX cannot check a batched `while` loop, as `checked` says.
+@each(lambda case: "tolerance" not in case.knobs)
+def test_checked_under_vmap(case):
+    explain, x = case.bind(case.model(FIRST)), case.x(0)
+    many = xaijax.checked(jax.vmap(lambda target: explain(x, target, *case.keys())))
+    with pytest.raises(ValueError, match=r"target must be in \[0, 4\), got -1\."):
+        many(jnp.array([0, -1]))
+
+
+# --- Derivatives
+
+
+@each_smooth
+def test_derivative_equals_finite_differences(case, x64):
+    dtype = jnp.float64
+    point = (case.model(FIRST, dtype), case.x(0, dtype))
+    target, keys = jnp.array([0.5, -1.0, 2.0, 0.0], dtype), case.keys()
+
+    # Not the plain sum: that of Shapley values knows only two coalitions.
+    shape = attribution(case.bind(point[0], dtype)(point[1], target, *keys)).shape
+    mix = np.random.default_rng(1).normal(size=shape)
+
+    @jax.jit
+    def total(point):
+        f, x = point
+        return (mix * attribution(case.bind(f, dtype)(x, target, *keys))).sum()
+
+    gradient = jax.grad(total)(point)
+    # Short, so that no rectifier switches on the way.
+    rng, step = np.random.default_rng(2), 1e-7
+    for part in (0, 1):  # along the weights, along the input
+        along = list(jax.tree.map(np.zeros_like, point))
+        along[part] = jax.tree.map(lambda a: rng.normal(size=a.shape), point[part])
+        ahead, back = (
+            total(jax.tree.map(lambda a, d, s=s: a + s * step * d, point, tuple(along)))
+            for s in (1, -1)
+        )
+        products = jax.tree.map(lambda g, d: (g * d).sum(), gradient, tuple(along))
+        derivative = sum(jax.tree.leaves(products))
+        assert derivative != 0
+        np.testing.assert_allclose(derivative, (ahead - back) / (2 * step), rtol=1e-6)
