@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os._exit(130)
     except BrokenPipeError:
         os._exit(0)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if options.debug:
             raise
         print(f"xaijax: error: {error}", file=sys.stderr)
@@ -109,21 +109,21 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--force", action="store_true", help="replace results in the output folder"
     )
-    explain.set_defaults(run=_explain)
+    explain.set_defaults(run=_run_explain)
 
     layers = commands.add_parser("layers", help="list the layers of the model, for --layer")
-    layers.set_defaults(run=_layers)
+    layers.set_defaults(run=_run_layers)
 
     methods = commands.add_parser("methods", help="list the methods and where they stand")
-    methods.set_defaults(run=_methods)
+    methods.set_defaults(run=_run_methods)
 
     cite = commands.add_parser("cite", help="print BibTeX for methods and xaijax")
     cite.add_argument("methods", nargs="*", metavar="METHOD", help="as 'xaijax methods' names them")
-    cite.set_defaults(run=_cite)
+    cite.set_defaults(run=_run_cite)
     return parser
 
 
-def _explain(options: argparse.Namespace) -> int:
+def _run_explain(options: argparse.Namespace) -> int:
     # Only this command needs the models and the plots.
     from xaijax.cli._explain import Job, explain
 
@@ -131,7 +131,7 @@ def _explain(options: argparse.Namespace) -> int:
     return explain(Job(**{key: getattr(options, key) for key in keys}))
 
 
-def _layers(_: argparse.Namespace) -> int:
+def _run_layers(_: argparse.Namespace) -> int:
     import jax
     import numpy as np
 
@@ -141,7 +141,7 @@ def _layers(_: argparse.Namespace) -> int:
     return 0
 
 
-def _methods(_: argparse.Namespace) -> int:
+def _run_methods(_: argparse.Namespace) -> int:
     rows = [("method", "scope", "access", "stage", "models")]
     for name, explain in xaijax.explainers().items():
         t = explain.taxonomy
@@ -152,7 +152,7 @@ def _methods(_: argparse.Namespace) -> int:
     return 0
 
 
-def _cite(options: argparse.Namespace) -> int:
+def _run_cite(options: argparse.Namespace) -> int:
     known = xaijax.explainers()
     for name in options.methods:
         if name not in known:

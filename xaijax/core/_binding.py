@@ -11,6 +11,7 @@ from jax.experimental import checkify
 
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._explainer import Explainer
+from xaijax.core._score import checking
 
 
 @jax.tree_util.register_dataclass
@@ -89,7 +90,8 @@ def checked(explain: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(explain)
     def wrapper(*args: Any) -> Any:
-        error, result = functionalised(*args)
+        with checking():
+            error, result = functionalised(*args)
         if message := error.get():
             raise ValueError(message.split(" (`check` failed)")[0])
         return result

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
 import jax
 
-from xaijax.core import _lower, _progress
+from xaijax.core import _lower, _progress, _score
 from xaijax.core._inputs import (
     bind_arguments,
     check_key,
@@ -127,8 +127,8 @@ def explainer(
             outputs = check_model(name, f, model, weights, bound["x"])
             bound["target"] = check_target(name, bound["target"], outputs)
             arrays, others = partition(bound)
-            # These two change the program without being arguments of it.
-            ambient = (_progress.listening(), _lower.lowering())
+            # These change the program without being arguments of it.
+            ambient = (_progress.listening(), _lower.lowering(), _score.is_checking())
             return (model, others, settings, ambient), (weights, arrays)
 
         @functools.wraps(function)

@@ -1,6 +1,7 @@
 """The number that is explained: a model's outputs and a target give a score."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +12,23 @@ from xaijax.core._errors import complaint
 
 #: An output's index, weights over the outputs, or a function of the outputs.
 Target = Int[Array, ""] | int | Float[Array, "num_outputs"] | Callable[[Any], Array]
+
+_checking = [False]
+
+
+def is_checking() -> bool:
+    """Whether checks of values are put into programs: only inside `checked`, since they slow down every call."""
+    return _checking[-1]
+
+
+@contextlib.contextmanager
+def checking() -> Iterator[None]:
+    """Put checks of values into the programs that are traced in the block."""
+    _checking.append(True)
+    try:
+        yield
+    finally:
+        _checking.pop()
 
 
 def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array, ""]:
@@ -71,8 +89,10 @@ def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array,
         )
     count = outputs.shape[0]
     inside = (target >= 0) & (target < count)
-    message = f"{where}: target must be in [0, {count}), got {{target}}."
-    checkify.debug_check(inside, message, target=target)
-    # Out of range the zero becomes NaN, and with it the score and every gradient.
-    poison = jnp.where(inside, 0.0, jnp.nan).astype(outputs.dtype)
-    return jnp.where(inside, outputs[target], (poison * outputs).sum())
+    if is_checking():
+        message = f"{where}: target must be in [0, {count}), got {{target}}."
+        checkify.check(inside, message, target=target)
+    # Weights instead of `outputs[target]`: its derivative, a scatter, is slow on a CPU. Out of range all of them are
+    # NaN, and with them the score and every gradient; otherwise an infinite output of another class stays out.
+    weights = jnp.where(inside, jnp.arange(count) == target, jnp.nan).astype(outputs.dtype)
+    return (weights * jnp.where(weights == 0, 0, outputs)).sum()
