@@ -190,6 +190,15 @@ def test_checked(case):
     assert_same(at(jnp.int32(1)), explain(x, 1, *case.keys()))
 
 
+@each()
+def test_checked_finds_a_model_that_answers_nan(case):
+    f, x = case.model(FIRST), case.x(0)
+    broken = jax.tree.map(lambda w: w * jnp.nan, f)
+    explain = xaijax.checked(lambda target: case.bind(broken)(x, target, *case.keys()))
+    with pytest.raises(ValueError, match=r"f must give finite scores, got nan\."):
+        explain(jnp.int32(1))
+
+
 # JAX cannot check a batched `while` loop, as `checked` says.
 @each(lambda case: "tolerance" not in case.knobs)
 def test_checked_under_vmap(case):

@@ -68,8 +68,9 @@ def bind(explain: Explainer[Any, Any], f: Callable[..., Any], **settings: Any) -
 def checked(explain: Callable[..., Any]) -> Callable[..., Any]:
     """Make values that only show at run time into errors, also under `jit` and `vmap`.
 
-    Without it such a value (a traced target out of range) makes the attribution NaN. A `vmap` of a method that stops
-    at a tolerance cannot be checked: JAX's checkify has no rule for a batched `while` loop, and says so.
+    Without it such a value (a traced target out of range, a model that answers NaN) makes the attribution NaN. A
+    `vmap` of a method that stops at a tolerance cannot be checked: JAX's checkify has no rule for a batched `while`
+    loop, and says so.
 
     Args:
       explain: a function of arrays alone, such as `bind(xaijax.grad_cam, f)` or a `vmap` of it.

@@ -17,8 +17,8 @@ from xaijax.core import _progress
 from xaijax.core._errors import check_positive
 
 # Bytes of model input that one chunk holds by default. On a CPU a chunk should stay in the cache with all its
-# activations (measured: benchmarks/chunks.py); an accelerator wants more to be busy.
-_CHUNK_BYTES = {"cpu": 1_250_000}
+# activations (measured: benchmarks/overhead.py); an accelerator wants more to be busy.
+_CHUNK_BYTES = {"cpu": 2_500_000}
 _CHUNK_BYTES_ACCELERATOR = 64_000_000
 
 

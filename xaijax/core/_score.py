@@ -42,7 +42,7 @@ def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array,
 
     Returns:
       The score. An index out of range gives NaN, since JAX would answer with another class; `xaijax.checked`
-      makes it an error.
+      makes that, and a score that is not finite, an error.
 
     Raises:
       ValueError: shapes do not fit.
@@ -56,6 +56,15 @@ def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array,
       >>> score(jnp.array([1.0, 5.0]), 2)
       Array(nan, dtype=float32)
     """
+    value = _read(outputs, target, where)
+    if is_checking():
+        checkify.check(
+            jnp.isfinite(value), f"{where}: f must give finite scores, got {{value}}.", value=value
+        )
+    return value
+
+
+def _read(outputs: Any, target: Target, where: str) -> Float[Array, ""]:
     if callable(target):
         value = jnp.asarray(target(outputs))
         if value.shape != ():
@@ -92,7 +101,7 @@ def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array,
     if is_checking():
         message = f"{where}: target must be in [0, {count}), got {{target}}."
         checkify.check(inside, message, target=target)
-    # Weights instead of `outputs[target]`: its derivative, a scatter, is slow on a CPU. Out of range all of them are
-    # NaN, and with them the score and every gradient; otherwise an infinite output of another class stays out.
+    # Weights, since JAX reads `outputs[target]` out of range from another class: there all of them are NaN, and with
+    # them the score and every gradient. Within range an infinite output of another class stays out.
     weights = jnp.where(inside, jnp.arange(count) == target, jnp.nan).astype(outputs.dtype)
     return (weights * jnp.where(weights == 0, 0, outputs)).sum()
