@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import xaijax
 
 _NAMES = ("startup", "overhead", "forward")
+# What a benchmark needs beyond the library's own extras.
+_NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch")}
 
 
 def main() -> None:
@@ -20,9 +23,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="interleaved rounds (default: 30)")
     parser.add_argument("--out", default="benchmarks/results/cpu", help="where the JSON files go")
     options = parser.parse_args()
-    for name in options.names or _NAMES:
+    if options.rounds < 2:
+        parser.error(f"--rounds must be at least 2, got {options.rounds}")
+    for name in options.names:
         if name not in _NAMES:
             parser.error(f"NAME must be of {', '.join(_NAMES)}, got {name!r}")
+    for name in options.names or _NAMES:
+        missing = [m for m in _NEEDS.get(name, ()) if importlib.util.find_spec(m) is None]
+        if missing:
+            print(f"{name}: skipped, not installed: {', '.join(missing)} (extra parity)")
+            continue
         record = importlib.import_module(f"benchmarks.{name}").run(options.rounds)
         record["provenance"] = xaijax.provenance()
         path = Path(options.out) / f"{name}.json"

@@ -90,9 +90,10 @@ def memory() -> dict[str, Any]:
         lime[n] = temporary(
             xaijax.lime.lower(f, x, TARGET, key, mask=mask, num_samples=n, batch_size=_CHUNK)
         )
-        shapley[n] = temporary(
+        permutations = max(n // pair, 1)
+        shapley[2 + permutations * pair] = temporary(
             xaijax.permutation_shap.lower(
-                f, x, TARGET, key, mask=mask, num_permutations=max(n // pair, 1), batch_size=_CHUNK
+                f, x, TARGET, key, mask=mask, num_permutations=permutations, batch_size=_CHUNK
             )
         )
     return {"lime_bytes": lime, "shapley_bytes": shapley}

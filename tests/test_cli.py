@@ -125,7 +125,7 @@ BAD = {
         lambda d: ["--superpixels", "slick"],
         r"method must be one of.*'slick'.*'slic'",
     ),
-    "samples": (lambda d: ["--samples", "0"], r"samples must be at least 1, got 0"),
+    "samples": (lambda d: ["--samples", "0"], r"--samples must be at least 2, got 0"),
     "seed": (lambda d: ["--seed", "-1"], r"--seed must be in \[0, 2\*\*32\), got -1"),
     "out is a file": (
         lambda d: ["--out", photo(d, name="out.png")],

@@ -164,3 +164,13 @@ def test_stack_of_as_many_rows_as_features():
     assert stacked.stacked
     alone = game("test", square, jnp.ones((2, 2)), 0, xaijax.segments(np.array([[0, 1], [2, 3]])))
     assert not alone.stacked
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "bfloat16"])
+def test_mean_colour_of_a_large_segment_in_a_narrow_dtype(dtype):
+    """1600 pixels: their sum and their number are out of such a dtype's reach."""
+    pixels = np.where(np.arange(1600) % 4 == 0, 100, 200).reshape(40, 40, 1)
+    image = jnp.asarray(pixels, dtype)
+    hidden = xaijax.segments(np.zeros((40, 40), int))(image, jnp.array([False]))
+    assert hidden.dtype == image.dtype
+    np.testing.assert_allclose(np.asarray(hidden, np.float64), 175, rtol=0.004)

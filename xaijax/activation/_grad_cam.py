@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from xaijax.core._explainer import explainer
@@ -69,18 +70,7 @@ def cam_maps(
     References:
       selvaraju2017gradcam
     """
-    tapped = tap(f, x, layer, where="grad_cam")
-
-    def y(d: Array) -> tuple[Array, Array]:
-        outputs, A = tapped.run(d)
-        return score(outputs, target, where="grad_cam"), A
-
-    G, A = jax.grad(y, has_aux=True)(tapped.layer.zeros())  # dy^c/dA
-    A = tapped.layer.channels_last("grad_cam", A)
-    G = tapped.layer.channels_last("grad_cam", G)
-    alpha = G.mean(tuple(range(G.ndim - 1)))  # Eq. (1)
-    cam = jax.nn.relu(A @ alpha)  # Eq. (2)
-    return CamMaps(cam, alpha, cam.max() <= cam.min(), tapped.layer)
+    return _maps("cam_maps", f, x, target, layer)
 
 
 @explainer(scope="local", access="white box", stage="post-hoc", models="CNN", static=("layer",))
@@ -131,4 +121,21 @@ def grad_cam(
     References:
       selvaraju2017gradcam
     """
-    return cam_maps.__wrapped__(f, x, target, layer=layer).map
+    return _maps("grad_cam", f, x, target, layer).map
+
+
+def _maps(
+    where: str, f: Callable[[Any], Any], x: Any, target: Target, layer: str | None
+) -> CamMaps:
+    tapped = tap(f, x, layer, where=where)
+
+    def y(d: Array) -> tuple[Array, Array]:
+        outputs, A = tapped.run(d)
+        return score(outputs, target, where=where), A
+
+    G, A = jax.grad(y, has_aux=True)(tapped.layer.zeros())  # dy^c/dA
+    A = tapped.layer.channels_last(where, A)
+    G = tapped.layer.channels_last(where, G)
+    alpha = G.mean(tuple(range(G.ndim - 1)))  # Eq. (1)
+    cam = jax.nn.relu(jnp.matmul(A, alpha, precision="highest"))  # Eq. (2)
+    return CamMaps(cam, alpha, cam.max() <= cam.min(), tapped.layer)

@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for a mistake of the user, 130 when interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        print("\nxaijax: interrupted; nothing was written.", file=sys.stderr)
+        print("\nxaijax: interrupted.", file=sys.stderr)
         sys.stdout.flush()
         # A computation that still runs in its thread cannot be joined.
         os._exit(130)
@@ -40,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if options.debug:
             raise
-        print(f"xaijax: error: {error}", file=sys.stderr)
+        # An import that failed has a name; our own errors say themselves what to install.
+        hint = '. Run: pip install "xaijax[explain]"' if getattr(error, "name", None) else ""
+        print(f"xaijax: error: {error}{hint}", file=sys.stderr)
         return 2
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _interrupt(*_: object) -> None:
@@ -84,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=1000,
         metavar="N",
-        help="model evaluations of each sampling method (default: 1000)",
+        help="model evaluations of each sampling method (default: 1000); Shapley values take at least "
+        "two permutations and their reverses",
     )
     explain.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)"

@@ -19,7 +19,7 @@ import xaijax
 from xaijax.cli._figure import draw
 from xaijax.cli._output import output_folder
 from xaijax.cli._photo import find_photo, fingerprint, read_photo
-from xaijax.core._errors import check_positive, complaint, nearest
+from xaijax.core._errors import complaint, nearest
 from xaijax.models import efficientnet_lite0, find_label, imagenet_labels, preprocess
 
 _FILES = ("explanation.png", "explanation.npz", "result.json", "refs.bib")
@@ -65,7 +65,8 @@ class Setting(NamedTuple):
 def explain(job: Job) -> int:
     """Do the job; returns the exit status."""
     methods = _parse_methods(job.methods)
-    check_positive("explain", samples=job.samples)
+    if job.samples < 2:
+        raise ValueError(complaint("explain", "--samples", "be at least 2", job.samples))
     if not 0 <= job.seed < 2**32:
         raise ValueError(complaint("explain", "--seed", "be in [0, 2**32)", job.seed))
     photo = find_photo(job.photo)
@@ -111,7 +112,7 @@ def explain(job: Job) -> int:
         text = json.dumps(record, indent=2, allow_nan=False) + "\n"
         (folder / _FILES[2]).write_text(text, "utf-8")
         cited = [EXPLAINERS[name] for name in methods]
-        (folder / _FILES[3]).write_text(xaijax.citation(*cited), "utf-8")
+        (folder / _FILES[3]).write_text(xaijax.citation(*cited, efficientnet_lite0), "utf-8")
     for name in _FILES:
         print(Path(job.out) / name)
     return 0

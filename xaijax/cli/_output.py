@@ -14,7 +14,7 @@ from xaijax.core._errors import complaint
 def output_folder(
     path: str | os.PathLike[str], files: Sequence[str], *, force: bool
 ) -> Iterator[Path]:
-    """Give a hidden folder to write into; its files move to `path` when the block ends without an error.
+    """Give a hidden folder to write into; its files move to `path` once all are written without an error.
 
     Args:
       path: the output folder; made if it does not exist. Other files in it are left alone.
@@ -32,12 +32,7 @@ def output_folder(
         raise NotADirectoryError(
             complaint("explain", "--out", "be a folder", f"a file, '{folder}'", fix)
         )
-    there = [name for name in files if (folder / name).exists()]
-    if there and not force:
-        rule = "be a folder without earlier results"
-        fix = "Give another folder with --out, or replace them with --force."
-        got = f"'{folder}' with {', '.join(there)}"
-        raise FileExistsError(complaint("explain", "--out", rule, got, fix))
+    _check_free(folder, files, force)
     parent = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
     try:
         # Beside its destination, so that a move is a rename.
@@ -49,8 +44,22 @@ def output_folder(
     try:
         yield hidden
         folder.mkdir(parents=True, exist_ok=True)
+        # Somebody else may have written there meanwhile.
+        _check_free(folder, files, force)
         for name in files:
             if (hidden / name).exists():
                 os.replace(hidden / name, folder / name)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _check_free(folder: Path, files: Sequence[str], force: bool) -> None:
+    there = [name for name in files if (folder / name).exists()]
+    if any((folder / name).is_dir() for name in there):
+        rule, fix = "have no folders named like the results", "Give another folder with --out."
+        raise IsADirectoryError(complaint("explain", "--out", rule, f"'{folder}'", fix))
+    if there and not force:
+        rule = "be a folder without earlier results"
+        fix = "Give another folder with --out, or replace them with --force."
+        got = f"'{folder}' with {', '.join(there)}"
+        raise FileExistsError(complaint("explain", "--out", rule, got, fix))

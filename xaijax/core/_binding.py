@@ -12,6 +12,7 @@ from jax.experimental import checkify
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._explainer import Explainer
 from xaijax.core._score import checking
+from xaijax.core._tree import as_tree
 
 
 @jax.tree_util.register_dataclass
@@ -62,15 +63,17 @@ def bind(explain: Explainer[Any, Any], f: Callable[..., Any], **settings: Any) -
             rule = f"name a setting of {explain.__name__}"
             raise TypeError(complaint("bind", "settings", rule, repr(setting), fix))
     fixed = tuple((k, v) for k, v in settings.items() if k in explain.static)
-    return Bound(explain, f, {k: v for k, v in settings.items() if k not in explain.static}, fixed)
+    return Bound(
+        explain, as_tree(f), {k: v for k, v in settings.items() if k not in explain.static}, fixed
+    )
 
 
 def checked(explain: Callable[..., Any]) -> Callable[..., Any]:
-    """Make values that only show at run time into errors, also under `jit` and `vmap`.
+    """Make values that only show at run time into errors, also under `vmap`.
 
     Without it such a value (a traced target out of range, a model that answers NaN) makes the attribution NaN. A
     `vmap` of a method that stops at a tolerance cannot be checked: JAX's checkify has no rule for a batched `while`
-    loop, and says so.
+    loop, and says so. What you compiled by `jax.jit` yourself before has no checks in it.
 
     Args:
       explain: a function of arrays alone, such as `bind(xaijax.grad_cam, f)` or a `vmap` of it.
@@ -85,7 +88,7 @@ def checked(explain: Callable[..., Any]) -> Callable[..., Any]:
       >>> checked(many)(jnp.ones((2, 2)), jnp.array([0, 9]), jax.random.key(0))
       Traceback (most recent call last):
       ...
-      ValueError: shapley_values: target must be in [0, 2), got 9.
+      ValueError: permutation_shap: target must be in [0, 2), got 9.
     """
     functionalised = checkify.checkify(explain, errors=checkify.user_checks)
 

@@ -51,6 +51,12 @@ def weighted_ridge(
         X, single, weights = (a.astype(jnp.float32) for a in (X, y, weights))
         fit = weighted_ridge(X, single, weights, ridge)
         return jax.tree.map(lambda value: value.astype(y.dtype), fit)
+    # An accelerator's default precision would leave few digits to a nearly singular problem.
+    with jax.default_matmul_precision("highest"):
+        return _fit(X, y, weights, ridge)
+
+
+def _fit(X: Array, y: Array, weights: Array, ridge: float | Array) -> LinearFit:
     total = weights.sum()
     X_mean, y_mean = weights @ X / total, weights @ y / total
     Xc, yc = X - X_mean, y - y_mean
@@ -60,7 +66,8 @@ def weighted_ridge(
     # One step of refinement: the inverse loses the digits that the condition number says, the residual does not.
     beta = beta + inverse @ (Xc.T @ (weights * (yc - Xc @ beta)) - ridge * beta)
     residual, spread = weights @ (yc - Xc @ beta) ** 2, weights @ yc**2
-    flat = spread <= 0
+    # What a constant leaves after its mean is taken away is rounding.
+    flat = spread <= total * (4 * jnp.finfo(y.dtype).eps * jnp.abs(y).max()) ** 2
     r2 = jnp.where(flat, jnp.nan, 1 - residual / jnp.where(flat, 1, spread))
     return LinearFit(beta, y_mean - X_mean @ beta, r2, condition)
 
@@ -74,7 +81,7 @@ def _inverse(gram: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Arra
     inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(d, dtype=gram.dtype))
     norm = jnp.abs(gram).sum(0).max()
     condition = norm * jnp.abs(inverse).sum(0).max()
-    # Half the digits: beyond it a Cholesky factor is mostly rounding.
+    # Beyond it no digit of the factor can be trusted.
     good = jnp.isfinite(condition) & (condition < 1 / (d * jnp.finfo(gram.dtype).eps))
     solved = lax.cond(good, lambda: inverse, lambda: jnp.linalg.pinv(gram, hermitian=True))
     return solved, jnp.where(good, condition, jnp.inf)

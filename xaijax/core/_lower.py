@@ -9,6 +9,7 @@ layers keep their names, and rule-based methods still see convolutions. On other
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import jax
@@ -17,23 +18,27 @@ from jax import lax
 from jaxtyping import Array
 
 from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
+from xaijax.core._tree import as_tree
 
-_enabled = [True]
+_enabled: ContextVar[bool] = ContextVar("enabled", default=True)
 
 
 def lowering() -> bool:
     """Whether convolutions are rewritten: on the CPU backend, outside `plain_convolutions`."""
-    return _enabled[-1] and jax.default_backend() == "cpu"
+    return _enabled.get() and jax.default_backend() == "cpu"
 
 
 @contextlib.contextmanager
 def plain_convolutions() -> Iterator[None]:
-    """Explain with the model's convolutions as they are, on every backend."""
-    _enabled.append(False)
+    """Explain with the model's convolutions as they are, on every backend.
+
+    A function of your own that was compiled by `jax.jit` outside the block stays what it was.
+    """
+    token = _enabled.set(False)
     try:
         yield
     finally:
-        _enabled.pop()
+        _enabled.reset(token)
 
 
 @jax.tree_util.register_dataclass
@@ -62,7 +67,7 @@ def lower(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
       >>> "conv_general_dilated" in str(jax.make_jaxpr(lower(f))(jnp.ones((4, 4, 3))))
       False
     """
-    return _Lowered(f)
+    return _Lowered(as_tree(f))
 
 
 def lowered(site: Site, *inputs: Any) -> Any:

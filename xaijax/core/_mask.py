@@ -60,10 +60,13 @@ class Segments:
         """What a hidden segment shows."""
         if self.hidden is not None:
             return jnp.broadcast_to(jnp.asarray(self.hidden, x.dtype), x.shape)
-        flat, pixels = self.labels.reshape(-1), x.reshape(self.labels.size, -1)
+        # A sum of bytes wraps around, and a half-precision one cannot count to 257.
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        flat, pixels = self.labels.reshape(-1), x.reshape(self.labels.size, -1).astype(wide)
         total = jax.ops.segment_sum(pixels, flat, self.num_features)
         area = jax.ops.segment_sum(jnp.ones_like(pixels[:, :1]), flat, self.num_features)
-        return (total / area)[flat].reshape(x.shape)
+        mean = (total / area)[flat].reshape(x.shape)
+        return (jnp.round(mean) if jnp.issubdtype(x.dtype, jnp.integer) else mean).astype(x.dtype)
 
     def at(self, x: Float[Array, "h w c"]) -> Callable[[Array], Array]:
         """`z -> masked x`, with the hidden image computed once."""
@@ -197,6 +200,7 @@ class Tokens:
         if x.shape != (self.length,):
             got = f"shape {x.shape}"
             raise ValueError(complaint("tokens", "x", f"have the shape ({self.length},)", got))
+        x = jnp.asarray(x)
         return x.at[self.positions].set(jnp.where(z, x[self.positions], self.mask_token))
 
     def paint(self, values: Float[Array, " num_features"]) -> Float[Array, " length"]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from xaijax.core._errors import check_positive, complaint
+from xaijax.core._tree import as_tree
 
 
 @jax.tree_util.register_dataclass
@@ -79,7 +80,12 @@ def as_model(model: Any, *, batch_first: bool = False, **settings: Any) -> Calla
       Array([1., 1., 1., 1.], dtype=float32)
     """
     nnx, equinox = sys.modules.get("flax.nnx"), sys.modules.get("equinox")
-    if isinstance(model, tuple) and len(model) == 2 and hasattr(model[0], "apply"):
+    pair = isinstance(model, tuple) and len(model) == 2 and hasattr(model[0], "apply")
+    if pair and isinstance(model[0], tuple):
+        rule = "be a Flax linen pair, not a Haiku one"
+        fix = "Its apply wants a key: Partial(lambda params, x: transformed.apply(params, None, x), params)."
+        raise TypeError(complaint("as_model", "model", rule, type(model[0]).__name__, fix))
+    if pair:
         adapted: Any = _Linen(model[0], model[1], tuple(sorted(settings.items())))
     elif settings:
         rule = "be a Flax linen pair (module, variables) to take settings"
@@ -97,7 +103,7 @@ def as_model(model: Any, *, batch_first: bool = False, **settings: Any) -> Calla
         rule = "be a callable or a Flax linen pair (module, variables)"
         fix = "scikit-learn: xaijax.black_box(model.predict_proba, num_outputs)."
         raise TypeError(complaint("as_model", "model", rule, type(model).__name__, fix))
-    return _BatchFirst(adapted) if batch_first else adapted
+    return _BatchFirst(as_tree(adapted)) if batch_first else adapted
 
 
 def probabilities(f: Callable[[Any], Array]) -> Callable[[Any], Array]:
@@ -107,7 +113,7 @@ def probabilities(f: Callable[[Any], Array]) -> Callable[[Any], Array]:
       >>> probabilities(lambda x: jnp.zeros(4))(jnp.ones(3))
       Array([0.25, 0.25, 0.25, 0.25], dtype=float32)
     """
-    return _Probabilities(f)
+    return _Probabilities(as_tree(f))
 
 
 def _warn_of_constants(model: Callable[..., Any]) -> None:

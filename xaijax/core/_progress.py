@@ -21,6 +21,9 @@ def listening() -> bool:
 def progress(listener: Callable[[int], None]) -> Iterator[None]:
     """Call `listener(count)` after every chunk of `count` model evaluations inside the `with` block.
 
+    It hears of computations in all threads; of a function of your own that was compiled by `jax.jit` outside the
+    block it hears nothing.
+
     Args:
       listener: such as the `update` of a tqdm bar. It is called from another thread.
 
@@ -48,5 +51,5 @@ def report(count: int) -> None:
 
 
 def _tell(count: int) -> None:
-    for listener in _listeners:
+    for listener in tuple(_listeners):
         listener(int(count))

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,22 +14,22 @@ from xaijax.core._errors import complaint
 #: An output's index, weights over the outputs, or a function of the outputs.
 Target = Int[Array, ""] | int | Float[Array, "num_outputs"] | Callable[[Any], Array]
 
-_checking = [False]
+_checking: ContextVar[bool] = ContextVar("checking", default=False)
 
 
 def is_checking() -> bool:
     """Whether checks of values are put into programs: only inside `checked`, since they slow down every call."""
-    return _checking[-1]
+    return _checking.get()
 
 
 @contextlib.contextmanager
 def checking() -> Iterator[None]:
     """Put checks of values into the programs that are traced in the block."""
-    _checking.append(True)
+    token = _checking.set(True)
     try:
         yield
     finally:
-        _checking.pop()
+        _checking.reset(token)
 
 
 def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array, ""]:
@@ -96,6 +97,9 @@ def _read(outputs: Any, target: Target, where: str) -> Float[Array, ""]:
                 "For several targets use jax.vmap.",
             )
         )
+    if jnp.ndim(outputs) != 1:
+        rule, got = "be a vector (num_outputs,) for an index", f"shape {jnp.shape(outputs)}"
+        raise ValueError(complaint(where, "outputs", rule, got))
     count = outputs.shape[0]
     inside = (target >= 0) & (target < count)
     if is_checking():

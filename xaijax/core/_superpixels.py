@@ -1,5 +1,6 @@
 """Superpixels of an image by scikit-image, numbered as `segments` wants them."""
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def superpixels(
 
     Raises:
       ValueError: an unknown method, or no image.
+      ModuleNotFoundError: the method needs scikit-image, which is not installed.
 
     Examples:
       >>> superpixels(np.zeros((2, 4, 3)), "grid", rows=1, columns=2)
@@ -47,6 +49,9 @@ def superpixels(
         )
     if method == "grid":
         return _grid(image.shape[:2], **settings)
+    if importlib.util.find_spec("skimage") is None:
+        rule, fix = "be grid unless scikit-image is installed", 'pip install "xaijax[image]"'
+        raise ModuleNotFoundError(complaint("superpixels", "method", rule, repr(method), fix))
     from skimage import segmentation
 
     if method == "quickshift":

@@ -62,6 +62,12 @@ def combine(arrays: Sequence[Any], rest: Rest) -> Any:
     return jax.tree.unflatten(rest.treedef, leaves)
 
 
+def as_tree(f: Any) -> Any:
+    """A callable as a pytree of its weights: a bare function, which is a leaf, becomes a `Partial` without any."""
+    leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(f))
+    return jax.tree_util.Partial(f) if leaf and callable(f) else f
+
+
 def is_traced(tree: Any) -> bool:
     """Whether any array of the tree is abstract: inside `jit`, `vmap` or `grad`."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))

@@ -95,30 +95,8 @@ def lime_fit(
     References:
       ribeiro2016lime
     """
-    mask = default_mask("lime", x, mask)
-    v = game("lime", f, x, target, mask)
-    if num_samples < 2:
-        rule = "be at least 2: the input itself and one perturbed copy"
-        raise ValueError(complaint("lime", "num_samples", rule, num_samples))
-    chunk = chunk_size("lime", batch_size, num_samples, v.like)
-
-    Z = random_bits(key, num_samples, mask.num_features).at[0].set(True)
-    y = map_chunks(v, Z, chunk)
-    dtype = y.dtype
-    Z = Z.astype(dtype)
-    D = 1 - jnp.sqrt(Z.mean(1))  # the cosine distance between z' and the vector of ones
-    pi = jnp.exp(-(D**2) / (2 * jnp.asarray(kernel_width, dtype) ** 2))
-    g = weighted_ridge(Z, y, pi, ridge)  # Eq. (1), its complexity term the ridge
-    local = g.intercept + g.coefficients.sum()
-    return LimeFit(
-        g.coefficients,
-        g.intercept,
-        g.r2,
-        local,
-        y[0],
-        g.condition,
-        jnp.asarray(num_samples, jnp.int32),
-    )
+    settings = (num_samples, kernel_width, ridge, batch_size)
+    return _fit("lime_fit", f, x, target, key, mask, *settings)
 
 
 @_lime_explainer()
@@ -144,8 +122,10 @@ def lime(
     The weighted ridge regression is solved in closed form. The samples, their weights and the factorised normal
     equations do not depend on `x`: under `vmap` with one unmapped key they are computed once for all examples.
 
-    Differs from the paper as its reference implementation does: the kernel has a 1/2 in the exponent, and the
-    penalty is a ridge of 1 that does not grow with the number of samples; all features stay in the surrogate.
+    Differs from the paper as the image explainer of its reference implementation does: the kernel has a 1/2 in the
+    exponent, and the penalty is a ridge of 1 that does not grow with the number of samples; all features stay in the
+    surrogate. For tables and texts the reference has other defaults (values drawn from the training data in bins, a
+    Euclidean kernel of width 0.75 sqrt(d); the number of removed words drawn evenly): expect other weights there.
 
     Args:
       f: the model, one example to `(num_outputs,)`; the paper explains probabilities: `probabilities(f)`.
@@ -158,7 +138,7 @@ def lime(
       num_samples: perturbed inputs, the input itself included as the first. Static.
       kernel_width: sigma, the width of the exponential kernel on the cosine distance.
       ridge: the penalty on the squared coefficients.
-      batch_size: evaluations at once; bounds the memory and changes nothing else. Static.
+      batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
       The coefficients, laid out on the input by `mask.paint`: `(h, w)` for segments, the shape of `x` by default. In
@@ -179,15 +159,35 @@ def lime(
       ribeiro2016lime
     """
     mask = default_mask("lime", x, mask)
-    fit = lime_fit.__wrapped__(
-        f,
-        x,
-        target,
-        key,
-        mask=mask,
-        num_samples=num_samples,
-        kernel_width=kernel_width,
-        ridge=ridge,
-        batch_size=batch_size,
-    )
-    return paint(mask, fit.weights)
+    settings = (num_samples, kernel_width, ridge, batch_size)
+    return paint(mask, _fit("lime", f, x, target, key, mask, *settings).weights)
+
+
+def _fit(
+    where: str,
+    f: Callable[[Any], Any],
+    x: Any,
+    target: Target,
+    key: Key[Array, ""],
+    mask: Mask | None,
+    num_samples: int,
+    kernel_width: float,
+    ridge: float,
+    batch_size: int | None,
+) -> LimeFit:
+    mask = default_mask(where, x, mask)
+    v = game(where, f, x, target, mask)
+    if num_samples < 2:
+        rule = "be at least 2: the input itself and one perturbed copy"
+        raise ValueError(complaint(where, "num_samples", rule, num_samples))
+    chunk = chunk_size(where, batch_size, num_samples, v.like)
+
+    Z = random_bits(key, num_samples, mask.num_features).at[0].set(True)
+    y = map_chunks(v, Z, chunk)
+    Z = Z.astype(jnp.promote_types(y.dtype, jnp.float32))
+    D = 1 - jnp.sqrt(Z.mean(1))  # the cosine distance between z' and the vector of ones
+    pi = jnp.exp(-((D / jnp.asarray(kernel_width, Z.dtype)) ** 2) / 2)
+    g = weighted_ridge(Z, y, pi, ridge)  # Eq. (1), its complexity term the ridge
+    local = g.intercept + g.coefficients.sum()
+    evaluations = jnp.asarray(num_samples, jnp.int32)
+    return LimeFit(g.coefficients, g.intercept, g.r2, local, y[0], g.condition, evaluations)

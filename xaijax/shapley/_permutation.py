@@ -30,7 +30,7 @@ class ShapleyValues(NamedTuple):
       base_value: the score with every feature hidden.
       prediction: the score with every feature kept.
       num_permutations: how many permutations were walked, each forth and back.
-      num_evaluations: how many coalitions were scored, those after the stopping point included.
+      num_evaluations: how many scores of coalitions the values rest on.
       converged: whether every standard error is within the tolerance; False without one.
     """
 
@@ -89,7 +89,7 @@ def shapley_values(
       tolerance: stop at the first pair of walks (the eighth at the earliest) after which the largest standard
         error is at most this, in units of the score; by default all permutations are walked. A sample that was
         stopped so is slightly optimistic about its own error, and has no gradient (a `while` loop).
-      batch_size: evaluations at once; bounds the memory and changes nothing else. Static.
+      batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
       The values, their standard errors, the scores of nothing and everything, and the work done.
@@ -106,91 +106,8 @@ def shapley_values(
     References:
       castro2009polynomial, strumbelj2014explaining, mitchell2022sampling, lundberg2017unified
     """
-    mask = default_mask("shapley_values", x, mask)
-    v, M = game("shapley_values", f, x, target, mask), mask.num_features
-    per_pair = 2 * (
-        M - 1
-    )  # coalitions of a walk and its way back; nothing and everything are shared
-    chunk = chunk_size("shapley_values", batch_size, 2 + num_permutations * per_pair, v.like)
-
-    def walk(first: Int[Array, ""], pairs: int) -> tuple[Array, Array, Float[Array, "pairs M"]]:
-        """v(none), v(all) and the marginal contributions in some pairs of walks."""
-        keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(first + jnp.arange(pairs))
-        # rank[k, i] is the place of feature i in permutation k.
-        rank = jax.vmap(lambda k: jnp.argsort(jax.random.permutation(k, M)))(keys)
-
-        def coalition(row: Int[Array, ""]) -> Bool[Array, " M"]:
-            k, step = jnp.divmod(row - 2, max(per_pair, 1))
-            size = step % max(M - 1, 1) + 1
-            inner = jnp.where(step < M - 1, rank[k] < size, rank[k] >= M - size)
-            return jnp.where(row < 2, row == 1, inner)
-
-        rows = jnp.arange(2 + pairs * per_pair)
-        y = map_chunks(lambda row: v(coalition(row)), rows, min(chunk, len(rows)))
-        ends = jnp.broadcast_to(y[:2], (pairs, 2))
-        forth, back = jnp.split(y[2:].reshape(pairs, per_pair), 2, axis=1)
-
-        def marginal(inner: Float[Array, "pairs M-1"]) -> Float[Array, "pairs M"]:
-            return jnp.diff(jnp.concatenate([ends[:, :1], inner, ends[:, 1:]], 1))
-
-        gains = jnp.take_along_axis(marginal(forth), rank, 1)
-        return y[0], y[1], (gains + jnp.take_along_axis(marginal(back), M - 1 - rank, 1)) / 2
-
-    if tolerance is None:
-        none, all_, samples = walk(jnp.zeros((), jnp.int32), num_permutations)
-        total = Moments.of(samples, jnp.ones(num_permutations, bool))
-        evaluations = jnp.asarray(2 + num_permutations * per_pair, jnp.int32)
-        converged = jnp.asarray(False)
-        return _result(total, none, all_, evaluations, converged)
-
-    # As many whole walks at once as fit into a chunk, one at least.
-    block = max(1, min((chunk - 2) // max(per_pair, 1), num_permutations))
-
-    def more(state: _State) -> _State:
-        none, all_, samples = walk(state.walked, block)
-
-        def add(total: Moments, sample: Float[Array, " M"]) -> tuple[Moments, Array]:
-            total = total.merge(Moments.of(sample[None], jnp.ones(1, bool)))
-            few = total.number < min(_FEWEST_PAIRS, num_permutations)
-            return total, ~few & (total.standard_error.max() <= tolerance)
-
-        # Stop at the very pair that meets the tolerance: the result must not depend on the chunk.
-        _, met = lax.scan(add, state.total, samples)
-        before = jnp.cumsum(met) - met == 0
-        asked = state.walked + jnp.arange(block) < num_permutations
-        total = state.total.merge(Moments.of(samples, before & asked))
-        converged = (met & asked).any()
-        evaluations = state.evaluations + 2 + block * per_pair
-        return _State(total, none, all_, state.walked + block, evaluations, converged)
-
-    zero = jnp.zeros((), jnp.int32)
-    nothing = jnp.zeros((), jax.eval_shape(v, jnp.ones(M, bool)).dtype)
-    start = _State(
-        Moments.empty((M,), nothing.dtype), nothing, nothing, zero, zero, jnp.asarray(False)
-    )
-    end = lax.while_loop(lambda s: (s.walked < num_permutations) & ~s.converged, more, start)
-    return _result(end.total, end.none, end.all, end.evaluations, end.converged)
-
-
-# A spread of fewer pairs than this is not trusted to stop.
-_FEWEST_PAIRS = 8
-
-
-class _State(NamedTuple):
-    total: Moments
-    none: Array
-    all: Array
-    walked: Int[Array, ""]
-    evaluations: Int[Array, ""]
-    converged: Bool[Array, ""]
-
-
-def _result(
-    total: Moments, none: Array, all_: Array, evaluations: Array, converged: Array
-) -> ShapleyValues:
-    walked, dtype = total.number.astype(jnp.int32), none.dtype
-    values, error = total.mean.astype(dtype), total.standard_error.astype(dtype)
-    return ShapleyValues(values, error, none, all_, walked, evaluations, converged)
+    settings = (num_permutations, tolerance, batch_size)
+    return _estimate("shapley_values", f, x, target, key, mask, *settings)
 
 
 @_shapley_explainer()
@@ -221,7 +138,7 @@ def permutation_shap(
       mask: what the features are and how they are hidden; by default each element of `x` against zero.
       num_permutations: the most permutations to walk forth and back. Static.
       tolerance: stop when the largest standard error is at most this, in units of the score.
-      batch_size: evaluations at once; bounds the memory and changes nothing else. Static.
+      batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
       The values, laid out on the input by `mask.paint`: `(h, w)` for segments, the shape of `x` by default. The
@@ -239,15 +156,104 @@ def permutation_shap(
     References:
       castro2009polynomial, strumbelj2014explaining, mitchell2022sampling, lundberg2017unified
     """
-    mask = default_mask("shapley_values", x, mask)
-    result = shapley_values.__wrapped__(
-        f,
-        x,
-        target,
-        key,
-        mask=mask,
-        num_permutations=num_permutations,
-        tolerance=tolerance,
-        batch_size=batch_size,
-    )
-    return paint(mask, result.values)
+    mask = default_mask("permutation_shap", x, mask)
+    settings = (num_permutations, tolerance, batch_size)
+    return paint(mask, _estimate("permutation_shap", f, x, target, key, mask, *settings).values)
+
+
+# A spread of fewer pairs than this is not trusted to stop.
+_FEWEST_PAIRS = 8
+
+
+def _estimate(
+    where: str,
+    f: Callable[[Any], Any],
+    x: Any,
+    target: Target,
+    key: Key[Array, ""],
+    mask: Mask | None,
+    num_permutations: int,
+    tolerance: float | None,
+    batch_size: int | None,
+) -> ShapleyValues:
+    mask = default_mask(where, x, mask)
+    v, M = game(where, f, x, target, mask), mask.num_features
+    # Coalitions of a walk and its way back; nothing and everything are shared by all.
+    per_pair = 2 * (M - 1)
+    chunk = chunk_size(where, batch_size, 2 + num_permutations * per_pair, v.like)
+
+    if tolerance is None:
+        none, all_, samples = _walk(v, M, key, chunk, jnp.zeros((), jnp.int32), num_permutations)
+        total = Moments.of(samples, jnp.ones(num_permutations, bool))
+        converged = jnp.asarray(False)
+    else:
+        # As many whole walks at once as fit into a chunk, one at least.
+        block = max(1, min((chunk - 2) // max(per_pair, 1), num_permutations))
+
+        def more(state: _State) -> _State:
+            none, all_, samples = _walk(v, M, key, chunk, state.walked, block)
+
+            def add(carry: tuple[Moments, Array], item: Any) -> tuple[tuple[Moments, Array], None]:
+                (total, met), (sample, k) = carry, item
+                counts = ~met & (k < num_permutations)
+                total = total.merge(Moments.of(sample[None], counts[None]))
+                few = total.number < min(_FEWEST_PAIRS, num_permutations)
+                small = total.standard_error.max() <= tolerance
+                return (total, met | (counts & ~few & small)), None
+
+            # One by one, up to the very pair that meets the tolerance: that must not depend on the chunk.
+            numbers = state.walked + jnp.arange(block)
+            done = (state.total, state.converged)
+            (total, converged), _ = lax.scan(add, done, (samples, numbers))
+            return _State(total, none, all_, state.walked + block, converged)
+
+        nothing = jnp.zeros((), jax.eval_shape(v, jnp.ones(M, bool)).dtype)
+        empty = Moments.empty((M,), nothing.dtype)
+        start = _State(empty, nothing, nothing, jnp.zeros((), jnp.int32), jnp.asarray(False))
+        end = lax.while_loop(lambda s: (s.walked < num_permutations) & ~s.converged, more, start)
+        total, none, all_, converged = end.total, end.none, end.all, end.converged
+
+    walked = total.number.astype(jnp.int32)
+    values, error = (a.astype(none.dtype) for a in (total.mean, total.standard_error))
+    return ShapleyValues(values, error, none, all_, walked, 2 + walked * per_pair, converged)
+
+
+class _State(NamedTuple):
+    total: Moments
+    none: Array
+    all: Array
+    walked: Int[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def _walk(
+    v: Callable[[Array], Array],
+    M: int,
+    key: Key[Array, ""],
+    chunk: int,
+    first: Int[Array, ""],
+    pairs: int,
+) -> tuple[Array, Array, Float[Array, "pairs M"]]:
+    """v(none), v(all), and the mean marginal contributions of some permutations and their reverses."""
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(first + jnp.arange(pairs))
+    # rank[k, i] is the place of feature i in permutation k.
+    rank = jax.vmap(lambda k: jnp.argsort(jax.random.permutation(k, M)))(keys)
+    per_pair = 2 * (M - 1)
+
+    def coalition(row: Int[Array, ""]) -> Bool[Array, " M"]:
+        k, step = jnp.divmod(row - 2, max(per_pair, 1))
+        size = step % max(M - 1, 1) + 1
+        inner = jnp.where(step < M - 1, rank[k] < size, rank[k] >= M - size)
+        return jnp.where(row < 2, row == 1, inner)
+
+    rows = jnp.arange(2 + pairs * per_pair)
+    y = map_chunks(lambda row: v(coalition(row)), rows, min(chunk, len(rows)))
+    ends = jnp.broadcast_to(y[:2], (pairs, 2))
+    forth, back = jnp.split(y[2:].reshape(pairs, per_pair), 2, axis=1)
+
+    def marginal(inner: Float[Array, "pairs M-1"]) -> Float[Array, "pairs M"]:
+        """v(Pre(i) and i) - v(Pre(i)), in the order of the walk."""
+        return jnp.diff(jnp.concatenate([ends[:, :1], inner, ends[:, 1:]], 1))
+
+    gains = jnp.take_along_axis(marginal(forth), rank, 1)
+    return y[0], y[1], (gains + jnp.take_along_axis(marginal(back), M - 1 - rank, 1)) / 2
