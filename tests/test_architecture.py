@@ -122,9 +122,9 @@ def test_import_loads_no_extra():
 
 
 def test_import_is_quick():
-    """At most a tenth of a second after JAX, in the best of five processes."""
+    """At most a fifth of what JAX itself costs, in the best of five processes."""
     code = (
-        "import time, jax; start = time.perf_counter(); import xaijax;"
-        "print(time.perf_counter() - start)"
+        "import time; start = time.perf_counter(); import jax; middle = time.perf_counter();"
+        "import xaijax; print((time.perf_counter() - middle) / (middle - start))"
     )
-    assert min(float(fresh(code)[0]) for _ in range(5)) < 0.1
+    assert min(float(fresh(code)[0]) for _ in range(5)) < 0.2
