@@ -39,7 +39,7 @@ def tap(f: Callable[..., Any], x: Any, layer: str | None = None, *, where: str =
       where: the caller, for error messages.
 
     Returns:
-      The opened model and the layer.
+      The opened model, to be called under `jax.jit`, and the layer.
 
     Raises:
       ValueError: the layer is unknown.
@@ -70,7 +70,20 @@ def split(
     """Cut the model at a layer into `prefix(x) -> A` and `suffix(A, x) -> f(x)`.
 
     The suffix takes `x` too, since paths may go around the layer. For many activations of one `x`, `vmap` the
-    suffix over its first argument: what does not depend on it runs once. For a gradient use `tap`.
+    suffix over its first argument: what does not depend on it runs once. For a gradient use `tap`. Call both under
+    `jax.jit`, which drops what each of them does not need.
+
+    Args:
+      f: the model, one example to its outputs.
+      x: one example.
+      layer: a name or scope of `layers(f, x)`, or `None` for the last spatial activation.
+      where: the caller, for error messages.
+
+    Returns:
+      The prefix and the suffix; `suffix(prefix(x), x)` is `f(x)`.
+
+    Raises:
+      ValueError: the layer is unknown.
 
     Examples:
       >>> import jax.numpy as jnp
