@@ -5,9 +5,14 @@ import contextlib
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
 from jax import monitoring
 
 from tests.cases import CNN, FIRST, cnn, mlp
+
+# The same examples in every run: what fails, fails again.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 _COMPILE = "/jax/core/compile/backend_compile_duration"
 _compiled: list[str] = []

@@ -65,6 +65,8 @@ def normalize(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
       >>> normalize(jnp.ones(3))
       Array([0., 0., 0.], dtype=float32)
     """
-    low, high = a.min(), a.max()
-    flat = high <= low
-    return jnp.where(flat, 0.0, (a - low) / jnp.where(flat, 1.0, high - low))
+    low = a.min()
+    spread = a.max() - low
+    # Below the smallest normal number XLA rounds to zero.
+    flat = spread < jnp.finfo(a.dtype).tiny
+    return jnp.where(flat, 0.0, (a - low) / jnp.where(flat, 1.0, spread))
