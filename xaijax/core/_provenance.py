@@ -50,7 +50,9 @@ def _git_sha() -> str | None:
         return None
     try:
         sha = _git(here, "rev-parse", "HEAD")
-        return sha + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        return sha + (
+            "+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 
