@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.experimental import checkify
 
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._explainer import Explainer
+from xaijax.core._inputs import check_number
 from xaijax.core._score import checking
 from xaijax.core._tree import as_tree
 
@@ -25,6 +27,11 @@ class Bound:
     settings: dict[str, Any]
     static: tuple[tuple[str, Any], ...] = dataclasses.field(metadata={"static": True})
 
+    @property
+    def takes_key(self) -> bool:
+        """Whether the explainer draws."""
+        return "key" in inspect.signature(self.explain).parameters
+
     def __call__(self, x: Any, target: Any, *key: Any) -> Any:
         """Explain one example."""
         return self.explain(self.f, x, target, *key, **self.settings, **dict(self.static))
@@ -32,6 +39,8 @@ class Bound:
 
 def bind(explain: Explainer[Any, Any], f: Callable[..., Any], **settings: Any) -> Bound:
     """Fix an explainer's model and settings.
+
+    Of an explainer made of another one, `f` is that other one, bound: `bind(smooth_grad, bind(grad_cam_pp, f))`.
 
     The result is a callable pytree: pass it through `jit` and `vmap`, sweep its numbers, hand it to a metric. Bind
     settings before `vmap`, which would map every keyword argument.
@@ -63,9 +72,16 @@ def bind(explain: Explainer[Any, Any], f: Callable[..., Any], **settings: Any) -
             rule = f"name a setting of {explain.__name__}"
             raise TypeError(complaint("bind", "settings", rule, repr(setting), fix))
     fixed = tuple((k, v) for k, v in settings.items() if k in explain.static)
-    return Bound(
-        explain, as_tree(f), {k: v for k, v in settings.items() if k not in explain.static}, fixed
-    )
+    traced = {k: v for k, v in settings.items() if k not in explain.static}
+    for k in traced.keys() & explain.numbers.keys():
+        optional = parameters[k].default is None
+        above_zero = explain.numbers[k]
+        value = check_number(
+            explain.__name__, k, traced[k], above_zero=above_zero, optional=optional
+        )
+        # A weakly typed array: it does not promote what it meets, and is a leaf of the tree that `jit` traces.
+        traced[k] = jnp.asarray(value) if isinstance(value, float) else value
+    return Bound(explain, as_tree(f), traced, fixed)
 
 
 def checked(explain: Callable[..., Any]) -> Callable[..., Any]:

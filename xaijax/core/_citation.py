@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
@@ -18,11 +19,20 @@ def bibliography() -> dict[str, str]:
     return {re.split(r"[{,]", entry)[1].strip(): entry.strip() for entry in entries if "{" in entry}
 
 
+def _parts(item: Any) -> Iterator[Any]:
+    """The function itself; of a bound explainer its function, and those that it is made of."""
+    bound = False
+    while hasattr(item, "explain") and hasattr(item, "f"):
+        yield item.explain
+        item, bound = item.f, True
+    if not bound:
+        yield item
+
+
 def citation_keys(*used: Any) -> list[str]:
     """The keys under `References:` in the docstrings of functions, bound ones included."""
     keys: dict[str, None] = {}
-    for item in used:
-        item = getattr(item, "explain", item)
+    for item in (part for one in used for part in _parts(one)):
         doc = getattr(item, "__doc__", None) or ""
         _, found, section = doc.partition("References:")
         here = _KEY.findall(section)

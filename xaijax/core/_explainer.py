@@ -16,11 +16,13 @@ import jax
 from xaijax.core import _lower, _progress, _score
 from xaijax.core._inputs import (
     bind_arguments,
+    check_callable,
     check_key,
     check_model,
     check_number,
     check_static,
     check_target,
+    model_of,
 )
 from xaijax.core._tree import combine, partition
 
@@ -54,6 +56,8 @@ class Explainer(Protocol, Generic[P, R]):
     taxonomy: Taxonomy
     attribution: bool
     static: tuple[str, ...]
+    numbers: dict[str, bool]
+    maps: Any  # of a class activation map: the explainer that returns its `CamMaps`
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Explain."""
@@ -75,7 +79,9 @@ def explainer(
     positive: Sequence[str] = (),
     not_negative: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Explainer[P, R]]:
-    """Make an explainer of a function `(f, x, target[, key], *, ...)`.
+    """Make an explainer of a function `(f, x, target[, key], *, ...)`, or `(explain, x, target[, key], *, ...)`.
+
+    The second kind is made of another explainer, as `bind` makes it with its model.
 
     Args:
       scope: see `Taxonomy`; so `access`, `stage` and `models`.
@@ -94,12 +100,13 @@ def explainer(
     def decorate(function: Callable[P, R]) -> Explainer[P, R]:
         signature = inspect.signature(function)
         name = function.__name__
+        first = next(iter(signature.parameters))  # what is explained: `f` or `explain`
         optional = {k for k, p in signature.parameters.items() if p.default is None}
 
         def run(rest: tuple[Any, ...], arrays: tuple[list[Any], list[Any]]) -> Any:
             model, others, settings, _ = rest
             arguments = {
-                "f": combine(arrays[0], model),
+                first: combine(arrays[0], model),
                 **combine(arrays[1], others),
                 **dict(settings),
             }
@@ -122,14 +129,18 @@ def explainer(
                 )
             if "key" in bound:
                 check_key(name, bound["key"])
-            f = bound.pop("f")
-            weights, model = partition(f, numbers=False)
-            outputs = check_model(name, f, model, weights, bound["x"])
+            explained = bound.pop(first)
+            f = model_of(name, explained) if first == "explain" else explained
+            check_callable(name, f)
+            # A large model takes as long to flatten as to call: once is enough.
+            weights, rest = partition(explained, numbers=False)
+            parts = partition(f, numbers=False) if first == "explain" else (weights, rest)
+            outputs = check_model(name, *parts, bound["x"])
             bound["target"] = check_target(name, bound["target"], outputs)
             arrays, others = partition(bound)
             # These change the program without being arguments of it.
             ambient = (_progress.listening(), _lower.lowering(), _score.is_checking())
-            return (model, others, settings, ambient), (weights, arrays)
+            return (rest, others, settings, ambient), (weights, arrays)
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -138,6 +149,10 @@ def explainer(
         wrapper.taxonomy = Taxonomy(scope, access, stage, models)  # type: ignore[attr-defined]
         wrapper.attribution = attribution  # type: ignore[attr-defined]
         wrapper.static = tuple(static)  # type: ignore[attr-defined]
+        wrapper.numbers = {  # type: ignore[attr-defined]
+            **dict.fromkeys(positive, True),
+            **dict.fromkeys(not_negative, False),
+        }
         wrapper.lower = lambda *a, **k: compiled.lower(*prepare(*a, **k))  # type: ignore[attr-defined]
         return cast(Explainer[P, R], wrapper)
 

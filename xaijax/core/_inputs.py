@@ -14,7 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from xaijax.core._errors import check_positive, complaint, nearest
-from xaijax.core._tree import ARRAY, Rest, combine, dtype_of, is_array, is_traced, partition
+from xaijax.core._tree import (
+    ARRAY,
+    Rest,
+    combine,
+    dtype_of,
+    is_array,
+    is_traced,
+    is_weight,
+    partition,
+)
 
 
 def bind_arguments(
@@ -56,10 +65,19 @@ def check_number(name: str, argument: str, value: Any, *, above_zero: bool, opti
         return value
     if value is None or not is_array(value) or np.ndim(value):
         raise TypeError(complaint(name, argument, "be a number", repr(value)))
-    if not (value > 0 if above_zero else value >= 0):
+    number = float(value)  # comparing an array would be traced, inside `jit`
+    if not (number > 0 if above_zero else number >= 0):
         rule = "be above 0" if above_zero else "not be negative"
-        raise ValueError(complaint(name, argument, rule, value))
-    return float(value)
+        raise ValueError(complaint(name, argument, rule, number))
+    return number
+
+
+def check_float(name: str, x: Any) -> None:
+    """Raise unless `x` is one array of floats."""
+    if not is_weight(x) or not jnp.issubdtype(dtype_of(x), jnp.floating):
+        got = str(dtype_of(x)) if is_weight(x) or is_array(x) else type(x).__name__
+        fix = "Convert it first: x.astype(jax.numpy.float32)."
+        raise TypeError(complaint(name, "x", "be one float array", got, fix))
 
 
 def check_key(name: str, key: Any) -> None:
@@ -75,19 +93,31 @@ def check_key(name: str, key: Any) -> None:
         raise TypeError(complaint(name, "key", rule, got, fix))
 
 
-def check_model(name: str, f: Any, model: Rest, weights: Sequence[Any], x: Any) -> Any:
-    """Raise unless `f` can be traced at `x` and `x` is finite; returns the outputs' shape and dtype.
+def model_of(name: str, explain: Any) -> Any:
+    """The model inside a bound explainer, through explainers made of explainers."""
+    model = explain
+    while hasattr(model, "explain") and hasattr(model, "f"):
+        model = model.f
+    if model is explain or not callable(explain):
+        rule = "be an explainer with its model"
+        fix = "Such as xaijax.bind(xaijax.grad_cam, f)."
+        raise TypeError(complaint(name, "explain", rule, repr(explain), fix))
+    return model
 
-    Args:
-      name: of the explainer.
-      f: the model.
-      model: what `partition(f)` leaves beside the weights.
-      weights: its arrays.
-      x: one example.
-    """
+
+def check_callable(name: str, f: Any) -> None:
+    """Raise unless `f` can be called."""
     if not callable(f):
         fix = "Wrap it with xaijax.as_model."
         raise TypeError(complaint(name, "f", "be callable", type(f).__name__, fix))
+
+
+def check_model(name: str, weights: Sequence[Any], model: Rest, x: Any) -> Any:
+    """Raise unless a model, in its parts, can be traced at `x` and `x` is finite.
+
+    Returns:
+      The outputs' shape and dtype.
+    """
     leaves, structure = partition(x)
     for leaf in leaves:
         _check_finite(name, leaf)

@@ -113,6 +113,13 @@ class Site:
             for i, eqn in enumerate(jaxpr.eqns)
         ]
 
+    def inside(self, interpreter: "Interpreter", values: Sequence[Any]) -> list[Any]:
+        """What an interpreter makes of the equations inside a call or a custom-derivative function."""
+        jaxpr, consts = _body(self.params)
+        return interpreter.run(
+            jaxpr, consts, values, self.active, self.scope, self.path, self.read
+        )[0]
+
     def __call__(self, *args: Any) -> Any:
         """Evaluate the equation; one output comes bare, several as a list."""
         invars, eqn = list(self.eqn.invars), self.eqn
@@ -276,6 +283,12 @@ def trace(f: Callable[..., Any], x: Any) -> Program:
     start = _wrapping(f)
     paths = tuple(tuple(map(_key_name, path[start:])) for path, leaf in leaves if is_weight(leaf))
     return Program(closed, paths, weights, jax.tree.structure(out))
+
+
+def depends(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether any output of a function depends on its arguments; only shapes and dtypes matter."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return any(_activity(jaxpr, [True] * len(jaxpr.invars)))
 
 
 def _wrapping(f: Any) -> int:

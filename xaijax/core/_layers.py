@@ -11,16 +11,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from xaijax.core import _layout
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, trace
-from xaijax.core._layout import Layout
+from xaijax.core._layout import NO_POSITIONS, Grid, Layout
 
 # What Equinox (class names) and einsum (its formula) write into the name stack tells no instance from another.
 _ANONYMOUS = re.compile(r"eqx\.nn\.\w+|.*->.*")
@@ -40,6 +41,10 @@ class Layer:
       shape: its shape for one example.
       dtype: its dtype.
       layout: which axes are space and which is the channel, if that is known.
+      read: whether the outputs depend on its positions. After the last attention of a vision transformer they
+        depend on the class token alone.
+      trunk: whether all that is known of the positions flows through it; asked of tokens only, where queries, keys
+        and values go side by side.
     """
 
     name: str
@@ -49,13 +54,24 @@ class Layer:
     layout: Layout | None = dataclasses.field(repr=False)
     path: Path = dataclasses.field(repr=False)
     output: int = dataclasses.field(repr=False)
+    read: bool = dataclasses.field(default=True, repr=False)
+    trunk: bool = dataclasses.field(default=True, repr=False)
 
     @property
     def is_spatial(self) -> bool:
-        """Whether it is a convolution's feature map with more than one position."""
-        if self.layout is None or not self.layout.convolved:
+        """Whether it is a feature map with more than one position: a convolution's, or tokens laid out in a grid."""
+        if self.layout is None or not self.layout.convolved or self.layout.channel is None:
             return False
-        return math.prod(self.shape[a] for a in self.layout.spatial) > 1
+        return math.prod(self.positions) > 1
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The height and width of its map."""
+        if self.layout is None:
+            return ()
+        if self.layout.grid is not None:
+            return self.layout.grid.sizes
+        return tuple(self.shape[a] for a in self.layout.spatial)
 
     @property
     def scopes(self) -> Iterator[str]:
@@ -67,52 +83,128 @@ class Layer:
         """An array of its shape and dtype."""
         return jnp.zeros(self.shape, self.dtype)
 
-    def channels_last(self, where: str, activation: Float[Array, "..."]) -> Float[Array, "... K"]:
-        """The activation as `(h, w, K)`: space first, channel last, axes of size 1 dropped.
+    def feature_map(self, activation: Float[Array, "..."]) -> Float[Array, "... K"]:
+        """An activation as `(h, w, K)`: space first, channel last, axes of size 1 and other tokens dropped."""
+        order, layout = self._order(), self.layout
+        assert layout is not None
+        rows = activation.transpose(order).reshape(-1, self.shape[order[-1]])
+        if layout.grid is not None:
+            rows = rows[layout.grid.start : layout.grid.stop]
+        return rows.reshape(*self.positions, -1)
+
+    def with_feature_map(
+        self, activation: Float[Array, "..."], features: Float[Array, "... K"]
+    ) -> Float[Array, "..."]:
+        """The activation with `features`, `(h, w, K)`, in the place of its feature map."""
+        order, layout = self._order(), self.layout
+        assert layout is not None
+        there = activation.transpose(order)
+        rows = features.reshape(-1, features.shape[-1]).astype(activation.dtype)
+        if layout.grid is not None and rows.shape[0] < self.shape[layout.spatial[0]]:
+            kept = there.reshape(-1, rows.shape[-1])
+            rows = lax.dynamic_update_slice(kept, rows, (layout.grid.start, 0))
+        back = [order.index(a) for a in range(len(order))]
+        return rows.reshape(there.shape).transpose(back)
+
+    def _order(self) -> list[int]:
+        layout = self.layout
+        assert layout is not None
+        assert layout.channel is not None
+        last = [*layout.spatial, layout.channel]
+        return [a for a in range(len(self.shape)) if a not in last] + last
+
+    def mapped(self, where: str, grid: tuple[int, int] | None = None) -> "Layer":
+        """The layer, if its activation is a map that the outputs depend on; its tokens laid out as `grid` says.
 
         Raises:
-          ValueError: the layer has no space, or an axis that is neither space nor channel.
+          ValueError: it has no space, an axis that is neither space nor channel, or nothing depends on it; or the
+            grid does not fit.
         """
-        layout = self.layout
-        if layout is None:
-            raise ValueError(
-                complaint(
-                    where,
-                    "layer",
-                    "have spatial axes and a channel axis",
-                    f"'{self.name}' of shape {self.shape}",
-                    "See xaijax.layers(f, x) for feature maps.",
-                )
+        layer = self if grid is None else self._laid_out(where, grid)
+        got = f"'{self.name}' of shape {self.shape}"
+        if layer.layout is None or layer.layout.channel is None:
+            rule = "have spatial axes and a channel axis"
+            raise ValueError(complaint(where, "layer", rule, got, self._advice()))
+        axes = (*layer.layout.spatial, layer.layout.channel)
+        if any(n != 1 for a, n in enumerate(self.shape) if a not in axes):
+            rule = "have no axis besides space and channel"
+            fix = "f takes one example; for a batch use jax.vmap."
+            raise ValueError(complaint(where, "layer", rule, got, fix))
+        if not layer.read:
+            rule = "be one whose positions the outputs depend on"
+            fix = (
+                "What comes after it reads only other tokens (the class token): take the input of the last attention, "
+                "as layer=None does."
             )
-        order = (*layout.spatial, layout.channel)
-        rest = [a for a in range(len(self.shape)) if a not in order]
-        if any(self.shape[a] != 1 for a in rest):
-            raise ValueError(
-                complaint(
-                    where,
-                    "layer",
-                    "have no axis besides space and channel",
-                    f"'{self.name}' of shape {self.shape}",
-                    "f takes one example; for a batch use jax.vmap.",
-                )
-            )
-        return activation.transpose(*rest, *order).reshape([self.shape[a] for a in order])
+            raise ValueError(complaint(where, "layer", rule, got, fix))
+        return layer
+
+    def _laid_out(self, where: str, grid: tuple[int, int]) -> "Layer":
+        whole = isinstance(grid, tuple) and all(type(n) is int and n > 0 for n in grid)
+        if not whole or len(grid) != 2:
+            rule = "be the height and width of the tokens' grid"
+            raise TypeError(complaint(where, "grid", rule, repr(grid), "Such as grid=(14, 14)."))
+        layout, count = self.layout, math.prod(grid)
+        long = [a for a, n in enumerate(self.shape) if n != 1]
+        tokens = [layout.spatial[0]] if layout is not None and layout.grid else long[:1]
+        if len(long) != 2 or (layout is not None and not layout.grid and len(layout.spatial) > 1):
+            rule = "be given only for tokens (n, channels)"
+            got = f"{grid} for the layer '{self.name}' of shape {self.shape}"
+            raise ValueError(complaint(where, "grid", rule, got))
+        length = self.shape[tokens[0]]
+        got = f"{grid}, which has {count}, for the layer '{self.name}' of shape {self.shape}"
+        if count > length or 2 * count < length:
+            rule = f"have as many positions as there are tokens, {length}, less class and register tokens"
+            raise ValueError(complaint(where, "grid", rule, got))
+        if layout is not None and layout.grid:
+            if layout.grid.sizes != grid:
+                rule = f"be that of the patch embedding, {layout.grid.sizes}, or left out"
+                raise ValueError(complaint(where, "grid", rule, got))
+            return self
+        channel = next(a for a in long if a != tokens[0])
+        # Class and register tokens come first.
+        laid_out = Layout((tokens[0],), channel, grid=Grid(grid, length - count))
+        return dataclasses.replace(self, layout=laid_out)
+
+    def _advice(self) -> str:
+        long = [n for n in self.shape if n != 1]
+        if len(long) != 2:
+            return "See xaijax.layers(f, x) for feature maps."
+        side = math.isqrt(long[0])
+        spare = long[0] - side * side
+        example = (side, side) if spare <= 8 else ("height", "width")
+        text = ", ".join(map(str, example))
+        others = f", after {spare} other token{'s' * (spare > 1)}" if 0 < spare <= 8 else ""
+        return (
+            f"If its rows are the tokens of image patches, say how they lie: grid=({text}){others}."
+        )
 
 
 class Layers(tuple[Layer, ...]):
-    """The activations of a model in the order of computation; prints as a table."""
+    """The activations of a model in the order of computation; prints as a table.
+
+    Attributes:
+      image: the axes of the input, as the first convolution reads it: which are space, which is the channel. `None`
+        if no convolution reads it, or nothing is known of what it reads.
+    """
+
+    image: Layout | None = None
 
     @property
     def default(self) -> Layer | None:
-        """The last spatial activation: what `layer=None` means. `None` if the model has no feature map."""
-        return next((layer for layer in reversed(self) if layer.is_spatial), None)
+        """The last spatial activation: what `layer=None` means. `None` if the model has no feature map.
+
+        Of tokens it is the last through which all that is known of the patches flows: the input of the last attention
+        where a class token is read, the last normalisation where all tokens are.
+        """
+        return next((x for x in reversed(self) if x.is_spatial and x.read and x.trunk), None)
 
     def find(self, where: str, layer: str | None) -> Layer:
         """The layer of a name; of a scope, its last value; of `None`, the default.
 
         Raises:
           TypeError: `layer` is no name.
-          ValueError: no layer has the name, or there is no default.
+          ValueError: no layer has the name, or several; or there is no default.
         """
         if layer is None:
             if self.default is None:
@@ -122,7 +214,7 @@ class Layers(tuple[Layer, ...]):
                         "layer",
                         "be given for a model without a convolution's feature map",
                         "None",
-                        "See xaijax.layers(f, x).",
+                        "See xaijax.layers(f, x). Tokens of image patches: layer=NAME, grid=(height, width).",
                     )
                 )
             return self.default
@@ -132,6 +224,11 @@ class Layers(tuple[Layer, ...]):
         inside = [x for x in self if x.name.startswith(layer.rstrip("/") + "/")]
         if found := exact or inside:
             return found[-1]
+        if same := [x.name for x in self if x.name.rpartition("#")[0] == layer]:
+            got = f"'{layer}', which is {len(same)} layers"
+            raise ValueError(
+                complaint(where, "layer", "name one layer", got, f"Say which: '{same[-1]}'.")
+            )
         known = [name for x in self for name in (x.name, *x.scopes)]
         fix = f"{nearest(layer, known)} See xaijax.layers(f, x).".strip()
         raise ValueError(complaint(where, "layer", "name a layer of the model", f"'{layer}'", fix))
@@ -180,7 +277,31 @@ def layers(f: Callable[..., Any], x: Any) -> Layers:
     return list_layers(trace(f, x), getattr(x, "ndim", None))
 
 
-@dataclasses.dataclass(frozen=True)
+class ImageAxes(NamedTuple):
+    """Which axes of a model's input are height, width and channel."""
+
+    height: int
+    width: int
+    channel: int
+
+
+def image_axes(where: str, f: Callable[..., Any], x: Any) -> ImageAxes:
+    """The axes of an image, as the first convolution reads them; without one the channel is the last.
+
+    Raises:
+      TypeError: the input is no array with a height, a width and channels.
+    """
+    if getattr(x, "ndim", 0) >= 2:
+        known = list_layers(trace(f, x), x.ndim).image
+        axes = (*known.spatial, known.channel) if known else tuple(range(x.ndim))
+        if len(axes) == 3 and axes[2] is not None:
+            return ImageAxes(axes[0], axes[1], axes[2])
+    got = f"shape {x.shape}" if hasattr(x, "shape") else type(x).__name__
+    rule = "be one image, with height, width and channels"
+    raise TypeError(complaint(where, "x", rule, got))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Origin:
     """What `layers` knows of a value.
 
@@ -203,12 +324,14 @@ class _Found:
     output: int
     scope: str
     operation: str
-    layout: Layout | None
+    value: _Origin
 
 
 def list_layers(program: Program, ndim: int | None = None) -> Layers:
     """The layers of a traced model."""
     found: list[_Found] = []
+    flows = _Flows()
+    images: list[Layout] = []
 
     def visit(site: Site, *values: _Origin) -> Any:
         looped = site.op == "scan" and site.params["length"]
@@ -218,6 +341,8 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
         modules = frozenset().union(*(v.modules for v, on in pairs if not on))
         if not any(site.active):
             return site.fill(_Origin(modules))
+        if site.op == "conv_general_dilated" and not images:
+            images.extend(filter(None, [_layout.image_axes(values[0].layout, site)]))
         steps, named = _split_scope(site)
         latest = max((v for v, on in pairs if on), key=lambda v: v.path)
         silent = site.op in _SILENT or (site.op == "reshape" and not _changes_shape(site))
@@ -226,13 +351,29 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
         around = own.rpartition("/")[0] if own else latest.around
         operation = _SHORT.get(site.function_name, site.function_name)
         outputs = []
+        inner = layouts_inside(site, values) if site.body and site.op != "scan" else None
         for i, (like, read) in enumerate(zip(site.outputs, site.read, strict=True)):
-            layout = _layout.after(site, [v.layout for v in values], like.shape)
+            before = [v.layout for v in values]
+            layout = inner[i] if inner else _layout.after(site, before, like.shape, i)
             outputs.append(_Origin(frozenset(), scope, around, layout, site.path))
             if read and not silent and jnp.issubdtype(like.dtype, jnp.inexact):
                 whole = "/".join(part for part in (steps, scope) if part)
-                found.append(_Found(site, i, whole, operation, layout))
+                found.append(_Found(site, i, whole, operation, outputs[-1]))
+        flows.add([v for v, on in pairs if on], outputs)
         return outputs if len(outputs) != 1 else outputs[0]
+
+    def layouts_inside(site: Site, values: Sequence[_Origin]) -> list[Layout | None]:
+        """The layouts of the outputs of one named operation (`relu`, `pad`), by what it is made of."""
+        count = len(found)
+        outs = site.inside(interpreter, values)
+        del found[count:]  # its parts have no names of their own
+        return [out.layout if isinstance(out, _Origin) else None for out in outs]
+
+    def moved(*values: _Origin) -> _Origin:
+        """One step of a scanned value, or the steps put together: another value, whose axes nobody knows."""
+        value = dataclasses.replace(values[0], layout=None)
+        flows.add(values, [value])
+        return value
 
     weights = [_Origin(frozenset({path[:-1] or path})) for path in map(_module_path, program.paths)]
     num_inputs = len(program.closed.jaxpr.invars) - len(weights)
@@ -241,14 +382,65 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
         visit,
         unroll=lambda site: True,
         lift=lambda constant: _Origin(),
-        index=lambda value, step: dataclasses.replace(value, layout=None),
-        stack=lambda values: dataclasses.replace(values[0], layout=None),
+        index=lambda value, step: moved(value),
+        stack=lambda values: moved(*values),
     )
-    program.walk(interpreter, weights, [_Origin(layout=image)] * num_inputs)
-    return _named(found)
+    ends = program.walk(interpreter, weights, [_Origin(layout=image)] * num_inputs)
+    flows.close(ends)
+    out = _named(found, flows)
+    out.image = images[0] if images else None
+    return out
 
 
-def _named(found: Sequence[_Found]) -> Layers:
+class _Flows:
+    """What was computed from what, in the order of computation: where what is known of the patches of an image goes.
+
+    Asked of tokens alone. A value's positions are *read* if the outputs depend on them: if what is computed from it
+    mixes the tokens, or keeps them and is read itself. Where the class token is cut out, the positions end.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Sequence[_Origin], Sequence[_Origin]]] = []
+        self._knowing: dict[_Origin, int] = {}
+        self._last_use: dict[_Origin, int] = {}
+
+    def add(self, inputs: Sequence[_Origin], outputs: Sequence[_Origin]) -> None:
+        """Note one computation."""
+        aware = any(v in self._knowing for v in inputs)
+        for v in outputs:
+            # Tokens, and what was mixed of tokens (the weights of an attention), know something of the patches.
+            if _has_grid(v) or (aware and v.layout is None):
+                self._knowing[v] = len(self._steps)
+        self._steps.append((inputs, outputs))
+
+    def close(self, ends: Sequence[_Origin]) -> None:
+        """Note what the model returns, and work out what is read."""
+        self._last_use = {v: len(self._steps) for v in ends if v in self._knowing}
+        for step, (inputs, outputs) in reversed(list(enumerate(self._steps))):
+            on = [v for v in outputs if not _has_grid(v) or v in self._last_use]
+            if any(v.layout is not NO_POSITIONS for v in on):
+                for v in inputs:
+                    if v in self._knowing:
+                        self._last_use.setdefault(v, step)
+
+    def is_read(self, value: _Origin) -> bool:
+        """Whether the outputs depend on the value's positions."""
+        return not _has_grid(value) or value in self._last_use
+
+    def is_trunk(self, value: _Origin) -> bool:
+        """Whether nothing else that was computed before and knows of the patches is still to be read."""
+        if not _has_grid(value):
+            return True
+        born = self._knowing[value]
+        others = (v for v, step in self._knowing.items() if step <= born and v is not value)
+        return all(self._last_use.get(v, 0) <= born for v in others)
+
+
+def _has_grid(value: _Origin) -> bool:
+    return value.layout is not None and value.layout.grid is not None
+
+
+def _named(found: Sequence[_Found], flows: _Flows) -> Layers:
     # A linen or Haiku model puts its class name in front of every module: it tells nothing apart.
     stacks = [named for _, named in (_split_scope(x.site) for x in found) if named]
     roots = {re.split(r"[/\[]", stack)[0] for stack in stacks}
@@ -262,12 +454,21 @@ def _named(found: Sequence[_Found]) -> Layers:
         for scope, x in zip(scopes, found, strict=True)
     ]
     total, seen, out = Counter(labels), Counter[str](), []
+    width = None  # of the patch embedding: a wider or narrower value beside it is a branch's
     for label, x in zip(labels, found, strict=True):
         seen[label] += 1
         name = f"{label}#{seen[label]}" if total[label] > 1 else label
-        like = x.site.outputs[x.output]
+        like, layout = x.site.outputs[x.output], x.value.layout
         shape = tuple(like.shape)
-        out.append(Layer(name, x.operation, shape, like.dtype, x.layout, x.site.path, x.output))
+        trunk = flows.is_trunk(x.value)
+        if layout is not None and layout.grid is not None and layout.channel is not None:
+            width = width or shape[layout.channel]
+            # A reshape to tokens has the values of the feature map before it.
+            trunk = trunk and shape[layout.channel] == width and x.operation != "reshape"
+        known = None if layout is NO_POSITIONS else layout
+        read = flows.is_read(x.value)
+        place = (known, x.site.path, x.output)
+        out.append(Layer(name, x.operation, shape, like.dtype, *place, read, trunk))
     return Layers(out)
 
 

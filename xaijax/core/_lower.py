@@ -105,6 +105,8 @@ def _fast_form(site: Site) -> Callable[[Array, Array], Array] | None:
         return lambda x, kernel: x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
     if groups > 1 and groups == x.shape[-1] == kernel.shape[-1]:
         return lambda x, kernel: _depthwise(x, kernel, stride, padding)
+    if groups == 1 and tuple(stride) == kernel.shape[:2] and not any(map(any, padding)):
+        return _blocks
     if groups == 1 and x.shape[-1] <= _FEW_CHANNELS:
         return lambda x, kernel: _patches(x, kernel, stride, padding)
     return None
@@ -122,6 +124,15 @@ def _depthwise(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:
     for image, weight in zip(shifted[1:], weights[1:], strict=True):
         total = total + image * weight
     return total
+
+
+def _blocks(x: Array, kernel: Array) -> Array:
+    """Multiply windows that touch and do not overlap, such as a vision transformer's patches."""
+    (n, height, width, channels), (h, w) = x.shape, kernel.shape[:2]
+    rows, columns = height // h, width // w
+    x = x[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows, columns, h * w * channels)
+    return x @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _patches(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:

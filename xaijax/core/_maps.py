@@ -1,6 +1,6 @@
 """What is done to a map after it was computed: to the size of the image, to [0, 1]."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,43 @@ def resize(
     scale = jnp.array(steps, a.dtype)
     shift = 0.5 - 0.5 * scale
     return jax.image.scale_and_translate(a, full, (0, 1), scale, shift, method, antialias=False)
+
+
+def blur(a: Float[Array, "h w *c"], sigma: Any) -> Float[Array, "h w *c"]:
+    """Blur a map (or an image) over its first two axes by a Gaussian.
+
+    Cut off after four standard deviations; beyond its edges the map is mirrored. Any sigma is one program.
+
+    Args:
+      a: the map.
+      sigma: the standard deviation in pixels; 0 changes nothing.
+
+    Returns:
+      The blurred map, of the same shape and sum up to what the mirror gives back.
+
+    Examples:
+      >>> blur(jnp.array([[0.0, 1.0, 0.0]]), 0.0)
+      Array([[0., 1., 0.]], dtype=float32)
+    """
+    rows, columns = (_gaussian(n, sigma, a.dtype) for n in a.shape[:2])
+    return jnp.einsum("ih,jw,hw...->ij...", rows, columns, a, precision="highest")
+
+
+def _gaussian(size: int, sigma: Any, dtype: Any) -> Float[Array, "size size"]:
+    """Row i: how much of each pixel blurred pixel i is made of."""
+    # Mirrored once at each edge; what lies further away is mirrored again.
+    beyond = 2 * size
+    place = jnp.arange(-beyond, size + beyond)
+    turned = place % (2 * size)
+    source = jnp.where(turned < size, turned, 2 * size - 1 - turned)
+    distance = (place - jnp.arange(size)[:, None]).astype(dtype)
+    sigma = jnp.asarray(sigma, dtype)
+    width: Any = jnp.where(sigma > 0, sigma, 1.0)
+    scaled = distance / width
+    near = jnp.abs(distance) <= jnp.floor(4.0 * sigma + 0.5)
+    weight = jnp.where(near, jnp.exp(-0.5 * scaled**2), 0.0)
+    weight = weight / weight.sum(1, keepdims=True)
+    return jnp.zeros((size, size), dtype).at[:, source].add(weight)
 
 
 def normalize(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -53,10 +53,23 @@ def map_chunks(function: Callable[[Any], Any], xs: Any, chunk: int) -> Any:
 
     if steps == 1:
         return body(xs)
-    padded = jax.tree.map(lambda a: jnp.pad(a, [(0, over)] + [(0, 0)] * (a.ndim - 1)), xs)
+    padded = _filled(xs, over)
     rows = jax.tree.map(lambda a: a.reshape(steps, chunk, *a.shape[1:]), padded)
     out = lax.map(body, rows)
     return jax.tree.map(lambda a: a.reshape(steps * chunk, *a.shape[2:])[:count], out)
+
+
+def _filled(xs: Any, over: int) -> Any:
+    """The rows and some more, copies of the first: of keys too."""
+    if not over:
+        return xs
+    return jax.tree.map(lambda a: jnp.concatenate([a, jnp.repeat(a[:1], over, 0)]), xs)
+
+
+def normals(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any) -> Float[Array, "*shape"]:
+    """Standard normals, the same up to rounding in single and half precision."""
+    drawn = jax.random.normal(key, shape, jnp.promote_types(dtype, jnp.float32))
+    return drawn.astype(dtype)
 
 
 def random_bits(key: Key[Array, ""], num_samples: int, num_features: int) -> Bool[Array, "n d"]:
@@ -65,6 +78,29 @@ def random_bits(key: Key[Array, ""], num_samples: int, num_features: int) -> Boo
     drawn = jax.random.bits(key, (num_samples, words), jnp.uint32)
     bits = (drawn[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
     return bits.reshape(num_samples, words * 32)[:, :num_features].astype(bool)
+
+
+def moments(function: Callable[[Any], Any], xs: Any, chunk: int) -> Any:
+    """The `Moments` of `jax.vmap(function)(xs)` over its rows, `chunk` rows at a time; one for each result."""
+    count = jax.tree.leaves(xs)[0].shape[0]
+    steps = math.ceil(count / chunk)
+    padded = _filled(xs, steps * chunk - count)
+    rows = jax.tree.map(lambda a: a.reshape(steps, chunk, *a.shape[1:]), padded)
+
+    like = jax.eval_shape(function, jax.tree.map(lambda a: a[0, 0], rows))
+    results, structure = jax.tree.flatten(like)
+
+    def body(so_far: list[Moments], step: tuple[Array, Any]) -> tuple[list[Moments], None]:
+        i, row = step
+        found = jax.tree.leaves(jax.vmap(function)(row))
+        _progress.report(chunk)
+        counted = i * chunk + jnp.arange(chunk) < count
+        pairs = zip(so_far, found, strict=True)
+        return [total.merge(Moments.of(new, counted)) for total, new in pairs], None
+
+    empty = [Moments.empty(result.shape, result.dtype) for result in results]
+    total, _ = lax.scan(body, empty, (jnp.arange(steps), rows))
+    return jax.tree.unflatten(structure, total)
 
 
 class Moments(NamedTuple):

@@ -108,4 +108,5 @@ def _read(outputs: Any, target: Target, where: str) -> Float[Array, ""]:
     # Weights, since JAX reads `outputs[target]` out of range from another class: there all of them are NaN, and with
     # them the score and every gradient. Within range an infinite output of another class stays out.
     weights = jnp.where(inside, jnp.arange(count) == target, jnp.nan).astype(outputs.dtype)
-    return (weights * jnp.where(weights == 0, 0, outputs)).sum()
+    read: Any = jnp.where(weights == 0, 0, outputs)
+    return (weights * read).sum()

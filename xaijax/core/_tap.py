@@ -4,64 +4,76 @@ Both are one thing: an *edit* of some values where they are computed. Whatever i
 the edit; a path that goes around them keeps its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxtyping import Array
 
-from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, trace
-from xaijax.core._layers import Layer, Layers, list_layers
+from xaijax.core._errors import complaint
+from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, Visitor, trace
+from xaijax.core._layers import Layer, list_layers
 from xaijax.core._lower import lowered
+
+#: A name or scope of `layers(f, x)`, `None` for the last spatial activation, or several of these.
+LayerName = str | None | tuple[str | None, ...]
 
 
 class Tap(NamedTuple):
-    """A model opened at a layer.
+    """A model opened at a layer, or at several.
 
     Attributes:
-      run: `d -> (f(x), A)`: the outputs when `d` is added to the activation `A` at the layer, and `A` itself.
-      layer: the layer.
+      run: `d -> (f(x), A)`: the outputs when `d` is added to the activation `A` at the layer, and `A` itself. For
+        several layers `d` and `A` are tuples.
+      layer: the layer, or a tuple of them.
     """
 
-    run: Callable[[Array], tuple[Array, Array]]
-    layer: Layer
+    run: Callable[[Any], tuple[Any, Any]]
+    layer: Any
+
+    def zeros(self) -> Any:
+        """The `d` that changes nothing."""
+        several = isinstance(self.layer, tuple)
+        return tuple(x.zeros() for x in self.layer) if several else self.layer.zeros()
 
 
-def tap(f: Callable[..., Any], x: Any, layer: str | None = None, *, where: str = "tap") -> Tap:
+def tap(f: Callable[..., Any], x: Any, layer: LayerName = None, *, where: str = "tap") -> Tap:
     r"""Open the model at a layer: :math:`f'(d)` adds :math:`d` to the activation there.
 
     The gradient with respect to `d` at zero is the gradient with respect to the activation, for the price of one
-    forward pass and the backward pass of what comes after the layer.
+    forward pass and the backward pass of what comes after the layer. One backward pass serves several layers.
 
     Args:
       f: the model, one example to its outputs.
       x: one example.
-      layer: a name or scope of `layers(f, x)`, or `None` for the last spatial activation.
+      layer: a name or scope of `layers(f, x)`, or `None` for the last spatial activation; or a tuple of these.
       where: the caller, for error messages.
 
     Returns:
       The opened model, to be called under `jax.jit`, and the layer.
 
     Raises:
-      ValueError: the layer is unknown.
+      ValueError: a layer is unknown.
 
     Examples:
       >>> import jax, jax.numpy as jnp
-      >>> run, layer = tap(lambda x: jnp.tanh(x) * 3.0, jnp.ones(2), "tanh")
-      >>> jax.grad(lambda d: run(d)[0].sum())(layer.zeros())
+      >>> opened = tap(lambda x: jnp.tanh(x) * 3.0, jnp.ones(2), "tanh")
+      >>> jax.grad(lambda d: opened.run(d)[0].sum())(opened.zeros())
       Array([3., 3.], dtype=float32)
     """
-    program, found = _open(where, f, x, layer)
+    program, found = open_layers(where, f, x, layer)
+    several = isinstance(layer, tuple)
 
-    def run(d: Array) -> tuple[Array, Array]:
-        seen: list[Array] = []
+    def run(d: Any) -> tuple[Any, Any]:
+        shifts = dict(zip(found, d if several else (d,), strict=True))
+        seen: dict[Layer, Array] = {}
 
-        def edit(value: Array) -> Array:
-            seen.append(value + d)
-            return seen[0]
+        def edit(at: Layer) -> Callable[[Array], Array]:
+            return lambda value: seen.setdefault(at, value + shifts[at])
 
-        return edited(program, x, found, edit), seen[0]
+        outputs = edited(program, x, {at: edit(at) for at in found})
+        return outputs, tuple(seen[at] for at in found) if several else seen[found[0]]
 
-    return Tap(run, found)
+    return Tap(run, found if several else found[0])
 
 
 def split(
@@ -91,39 +103,67 @@ def split(
       >>> suffix(jnp.array([5.0]), jnp.array([1.0]))
       Array([6.], dtype=float32)
     """
-    program, found = _open(where, f, x, layer)
+    program, (found,) = open_layers(where, f, x, layer)
+    return cut(program, found)
+
+
+def open_layers(
+    where: str, f: Callable[..., Any], x: Any, layer: LayerName
+) -> tuple[Program, tuple[Layer, ...]]:
+    """Trace the model and find the layer, or the layers."""
+    program = trace(f, x)
+    known = list_layers(program, getattr(x, "ndim", None))
+    names = layer if isinstance(layer, tuple) else (layer,)
+    if not names:
+        raise ValueError(complaint(where, "layer", "name at least one layer", "()"))
+    found = tuple(known.find(where, name) for name in names)
+    for at in found:
+        if found.count(at) > 1:
+            rule = "name each layer once"
+            raise ValueError(complaint(where, "layer", rule, f"'{at.name}' twice"))
+    return program, found
+
+
+def cut(
+    program: Program, layer: Layer
+) -> tuple[Callable[[Any], Array], Callable[[Array, Any], Any]]:
+    """The two parts of a traced model, before and after a layer; see `split`."""
 
     def prefix(x: Any) -> Array:
         seen: list[Array] = []
-        edited(program, x, found, lambda value: seen.append(value) or value)
+        edited(program, x, {layer: lambda value: seen.append(value) or value})
         return seen[0]
 
     def suffix(activation: Array, x: Any) -> Any:
-        return edited(program, x, found, lambda _: activation)
+        return edited(program, x, {layer: lambda _: activation})
 
     return prefix, suffix
 
 
-def _open(where: str, f: Callable[..., Any], x: Any, layer: str | None) -> tuple[Program, Layer]:
-    """Trace the model and find the layer."""
-    program = trace(f, x)
-    found: Layers = list_layers(program, getattr(x, "ndim", None))
-    return program, found.find(where, layer)
+def edited(program: Program, x: Any, edits: Mapping[Layer, Callable[[Array], Array]]) -> Any:
+    """Run the program with layers' values replaced: `edit(value)` is what everything later sees."""
+    return program.run(editor(edits, lowered), x)
 
 
-def edited(program: Program, x: Any, layer: Layer, edit: Callable[[Array], Array]) -> Any:
-    """Run the program with a layer's value replaced: `edit(value)` is what everything later sees."""
+def editor(edits: Mapping[Layer, Callable[[Any], Any]], visit: Visitor) -> Interpreter:
+    """An interpreter that asks a visitor, and then edits the values of some layers.
 
-    def visit(site: Site, *inputs: Any) -> Any:
-        if site.path == layer.path:
-            values = lowered(site, *inputs)
-            if len(site.outputs) == 1:
-                return edit(values)
-            return [edit(v) if i == layer.output else v for i, v in enumerate(values)]
-        return DEFER if on_the_way(site) else lowered(site, *inputs)
+    Only what holds such a layer is opened for its sake, and only a scan with one inside is unrolled.
+    """
+
+    def edit(site: Site, *inputs: Any) -> Any:
+        here = {layer.output: change for layer, change in edits.items() if layer.path == site.path}
+        if not here:
+            return DEFER if on_the_way(site) else visit(site, *inputs)
+        values = visit(site, *inputs)
+        values = site(*inputs) if values is DEFER else values
+        several = len(site.outputs) > 1
+        changed = [
+            here[i](v) if i in here else v for i, v in enumerate(values if several else [values])
+        ]
+        return changed if several else changed[0]
 
     def on_the_way(site: Site) -> bool:
-        return layer.path[: len(site.path)] == site.path
+        return any(layer.path[: len(site.path)] == site.path for layer in edits)
 
-    # Only a scan with the layer inside is unrolled.
-    return program.run(Interpreter(visit, unroll=on_the_way), x)
+    return Interpreter(edit, unroll=on_the_way)

@@ -1,6 +1,6 @@
 """A callable pytree holds arrays (weights) and the rest (structure, functions): told apart here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +9,8 @@ from jax.core import Tracer
 
 
 def is_weight(leaf: Any) -> bool:
-    """Whether a leaf is an array. Python's numbers in a model are its structure: a size, a rate, a switch."""
-    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
+    """Whether a leaf is an array or the shape of one. Python's numbers in a model are its structure: a size, a rate."""
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
 
 
 def is_array(leaf: Any) -> bool:
@@ -32,15 +32,22 @@ class Rest:
 
     def __init__(self, treedef: Any, leaves: tuple[Any, ...]):
         self.treedef, self.leaves = treedef, leaves
+        # JAX takes trees of two registered dataclasses for equal whatever their classes are.
+        self._identity = (treedef, tuple(_node_types(treedef)), leaves)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rest) and (self.treedef, self.leaves) == (
-            other.treedef,
-            other.leaves,
-        )
+        return isinstance(other, Rest) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self.treedef, self.leaves))
+        return hash(self._identity)
+
+
+def _node_types(treedef: Any) -> Iterator[Any]:
+    """The classes of a tree's nodes, from the root down."""
+    node = treedef.node_data()
+    yield None if node is None else node[0]
+    for child in treedef.children():
+        yield from _node_types(child)
 
 
 def partition(tree: Any, *, numbers: bool = True) -> tuple[list[Any], Rest]:
