@@ -5,78 +5,26 @@ alpha_k^c the weight of channel k for the target.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
-from xaijax.core._explainer import explainer
-from xaijax.core._layers import Layer
-from xaijax.core._score import Target, score
-from xaijax.core._tap import tap
-
-
-class CamMaps(NamedTuple):
-    """A class activation map and where it comes from.
-
-    Attributes:
-      map: the map at the layer's resolution, `(h, w)`.
-      weights: the weight of each channel, `(K,)`.
-      degenerate: whether the map is the same everywhere: it shows nothing.
-      layer: the layer it was computed at.
-    """
-
-    map: Float[Array, "h w"]
-    weights: Float[Array, " K"]
-    degenerate: Bool[Array, ""]
-    layer: Layer
+from xaijax.activation._cam_maps import CamMaps, class_activation_map, from_gradients
+from xaijax.core._score import Target
+from xaijax.core._tap import LayerName
 
 
-@explainer(
-    scope="local",
-    access="white box",
-    stage="post-hoc",
-    models="CNN",
-    attribution=False,
-    static=("layer",),
-)
-def cam_maps(
-    f: Callable[[Any], Any], x: Any, target: Target, *, layer: str | None = None
-) -> CamMaps:
-    """The map of `grad_cam` with its channel weights and the layer used.
-
-    Args:
-      f: the model, one example to its outputs, before the softmax.
-      x: the input, one example.
-      target: what is explained: an output's index, weights over the outputs, or a function of them.
-      layer: a name or scope of `layers(f, x)`; by default the last spatial activation. Static.
-
-    Returns:
-      The map, the weights, whether the map is flat, and the layer.
-
-    Raises:
-      ValueError: as `grad_cam`.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> def f(x):
-      ...     with jax.named_scope("features"):
-      ...         A = jnp.tanh(x)
-      ...     return A.mean((0, 1))
-      >>> cam_maps(f, jnp.ones((2, 2, 3)), 0, layer="features").layer.name
-      'features/tanh'
-
-    References:
-      selvaraju2017gradcam
-    """
-    return _maps("cam_maps", f, x, target, layer)
-
-
-@explainer(scope="local", access="white box", stage="post-hoc", models="CNN", static=("layer",))
+@class_activation_map()
 def grad_cam(
-    f: Callable[[Any], Any], x: Any, target: Target, *, layer: str | None = None
-) -> Float[Array, "h w"]:
+    f: Callable[[Any], Any],
+    x: Any,
+    target: Target,
+    *,
+    layer: LayerName = None,
+    grid: tuple[int, int] | None = None,
+) -> CamMaps:
     r"""Gradient-weighted class activation mapping.
 
     .. math::
@@ -94,19 +42,20 @@ def grad_cam(
       target: what is explained: an output's index, float weights `(num_outputs,)`, or a function
         `outputs -> scalar`.
       layer: a name or scope of `layers(f, x)`; by default the last spatial activation. Take it after the
-        nonlinearity. Static.
+        nonlinearity. A tuple of them gives a tuple of maps, in one backward pass. Static.
+      grid: the height and width of the grid of a vision transformer's tokens, where it does not follow from the
+        patch embedding. Static.
 
     Returns:
       The map at the layer's resolution, `(h, w)`, not negative, in units of the score per position; zeros where
-      nothing speaks for the target.
+      nothing speaks for the target. `cam_maps` tells its weights and layer.
 
     Raises:
-      ValueError: the layer is unknown or not spatial, `f` gives no vector, `target` is out of range (traced: NaN,
-        see `checked`), or `x` is not finite.
+      ValueError: the layer is unknown, not spatial or of no influence, `f` gives no vector, `target` is out of range
+        (traced: NaN, see `checked`), or `x` is not finite.
       TypeError: `f` cannot be traced.
 
     Examples:
-      >>> import jax.numpy as jnp
       >>> head = jnp.array([[1.0, -1.0], [0.0, 2.0]])
       >>> def f(x):  # feature maps, global average pooling, a dense layer
       ...     with jax.named_scope("features"):
@@ -121,21 +70,15 @@ def grad_cam(
     References:
       selvaraju2017gradcam
     """
-    return _maps("grad_cam", f, x, target, layer).map
+    return from_gradients("grad_cam", f, x, target, layer, grid, weighted_by_mean)
 
 
-def _maps(
-    where: str, f: Callable[[Any], Any], x: Any, target: Target, layer: str | None
-) -> CamMaps:
-    tapped = tap(f, x, layer, where=where)
-
-    def y(d: Array) -> tuple[Array, Array]:
-        outputs, A = tapped.run(d)
-        return score(outputs, target, where=where), A
-
-    G, A = jax.grad(y, has_aux=True)(tapped.layer.zeros())  # dy^c/dA
-    A = tapped.layer.channels_last(where, A)
-    G = tapped.layer.channels_last(where, G)
+def weighted_by_mean(A: Array, G: Array) -> tuple[Array, Array]:
+    """Grad-CAM's map and weights, of activations and gradients `(h, w, K)`."""
     alpha = G.mean(tuple(range(G.ndim - 1)))  # Eq. (1)
-    cam = jax.nn.relu(jnp.matmul(A, alpha, precision="highest"))  # Eq. (2)
-    return CamMaps(cam, alpha, cam.max() <= cam.min(), tapped.layer)
+    return weighted_sum(A, alpha), alpha  # Eq. (2)
+
+
+def weighted_sum(A: Array, alpha: Array) -> Array:
+    """The positive part of the weighted sum of the channels."""
+    return jax.nn.relu(jnp.matmul(A, alpha, precision="highest"))

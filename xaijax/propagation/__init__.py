@@ -1,0 +1,50 @@
+"""Rule-based backpropagation: the backward pass of a paper in the place of the gradient's."""
+
+from xaijax.propagation._composites import (
+    Composite,
+    epsilon_alpha2_beta1,
+    epsilon_alpha2_beta1_flat,
+    epsilon_gamma_box,
+    epsilon_plus,
+    epsilon_plus_flat,
+    plus_box,
+    uniform,
+)
+from xaijax.propagation._guided_backprop import deconvnet, guided_backprop
+from xaijax.propagation._lrp import lrp
+from xaijax.propagation._relevance import propagate
+from xaijax.propagation._rules import (
+    alpha_beta,
+    epsilon,
+    flat,
+    gamma,
+    own_sign,
+    pass_,
+    w_square,
+    z_box,
+    z_plus,
+)
+
+__all__ = [
+    "Composite",
+    "alpha_beta",
+    "deconvnet",
+    "epsilon",
+    "epsilon_alpha2_beta1",
+    "epsilon_alpha2_beta1_flat",
+    "epsilon_gamma_box",
+    "epsilon_plus",
+    "epsilon_plus_flat",
+    "flat",
+    "gamma",
+    "guided_backprop",
+    "lrp",
+    "own_sign",
+    "pass_",
+    "plus_box",
+    "propagate",
+    "uniform",
+    "w_square",
+    "z_box",
+    "z_plus",
+]

@@ -1,0 +1,139 @@
+r"""Linear layers that wait: a bias and a batch norm may still join them.
+
+Rules speak of :math:`z = \sum x w + b` with the whole weight and the whole bias. A model computes them in steps (a
+convolution, a bias, a batch norm of four operations), in its framework's own order. So a product is not computed
+at once but kept as an `Affine`, which takes up every constant that is added to it or multiplies it. The first
+operation that cannot join asks for its value; that is the layer, and its batch norm is in the weight.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from xaijax.core._interpreter import Site
+from xaijax.core._lower import lowered
+from xaijax.core._tree import as_tree
+from xaijax.propagation._rules import Linear, Rule
+from xaijax.propagation._walk import twin
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Affine:
+    """A layer that was not asked for its value yet.
+
+    Attributes:
+      layer: its product, input, weight and bias so far.
+      rule: the rule of its relevance.
+      axes: where the axes of the output are in the weight; axes that are not, have no place there.
+      shape: of the output.
+      dtype: of the output.
+      joins_bias: whether an added constant is a bias; a constant added to a mean is none.
+      taps: zeros to be added to the value: their cotangent is the relevance there.
+    """
+
+    layer: Linear
+    rule: Rule
+    axes: dict[int, int]
+    shape: tuple[int, ...]
+    dtype: Any
+    joins_bias: bool = True
+    taps: tuple[Array, ...] = ()
+
+    @functools.cached_property
+    def value(self) -> Array:
+        """The output, a twin whose cotangent is relevance."""
+        z = propagated(self.layer, self.rule, self.dtype)
+        for tap in self.taps:
+            z = z + tap
+        return z
+
+    def plus(self, c: Any) -> "Affine":
+        """A constant was added."""
+        return self._with(b=self.layer.b + c)
+
+    def times(self, c: Array) -> "Affine | None":
+        """A constant has multiplied it; `None` if that varies along an axis that the weight has not."""
+        layer, shape = self.layer, (1,) * (len(self.shape) - jnp.ndim(c)) + jnp.shape(c)
+        if any(n != 1 and axis not in self.axes for axis, n in enumerate(shape)):
+            return None
+        ranked = jnp.reshape(c, shape)
+        along = [ranked.shape[a] if a in self.axes else 1 for a in range(len(shape))]
+        order = sorted(self.axes, key=lambda axis: self.axes[axis])
+        scale = jnp.transpose(ranked, [*order, *(a for a in range(len(shape)) if a not in order)])
+        full = [1] * jnp.ndim(layer.w)
+        for axis, place in self.axes.items():
+            full[place] = along[axis]
+        w = (layer.w * scale.reshape(full)).astype(layer.w.dtype)
+        return self._with(w=w, b=layer.b * c)
+
+    def moved(self, site: Site) -> "Affine | None":
+        """An equation that only renames the axes or converts; `None` if it does more."""
+        like = site.outputs[0]
+        before = [axis for axis, n in enumerate(self.shape) if n != 1]
+        if site.op == "transpose":
+            places = {old: new for new, old in enumerate(site.params["permutation"])}
+        elif site.op in ("reshape", "squeeze", "broadcast_in_dim"):
+            after = [axis for axis, n in enumerate(like.shape) if n != 1]
+            if [self.shape[a] for a in before] != [like.shape[a] for a in after]:
+                return None
+            places = dict(zip(before, after, strict=True))
+        elif site.op in ("convert_element_type", "reduce_precision", "copy"):
+            places = {axis: axis for axis in before}
+        else:
+            return None
+        axes = {places[axis]: place for axis, place in self.axes.items() if axis in places}
+        product, b = self.layer.product, jnp.asarray(self.layer.b, self.dtype)
+        moved = self._with(
+            product=lambda x, w: site(product(x, w)), b=site(jnp.broadcast_to(b, self.shape))
+        )
+        taps = tuple(site(tap) for tap in self.taps)
+        return dataclasses.replace(moved, axes=axes, shape=like.shape, dtype=like.dtype, taps=taps)
+
+    def tapped(self, tap: Array) -> "Affine":
+        """Its value plus zeros whose cotangent is wanted."""
+        return dataclasses.replace(self, taps=(*self.taps, tap))
+
+    def _with(self, **changes: Any) -> "Affine":
+        return dataclasses.replace(self, layer=dataclasses.replace(self.layer, **changes))
+
+
+def settle(value: Any) -> Any:
+    """The value itself, computed if it waited."""
+    return value.value if isinstance(value, Affine) else value
+
+
+def propagated(layer: Linear, rule: Rule, dtype: Any) -> Array:
+    """The layer's output, with the rule for a cotangent. Every array is an argument of the twin, the rule's too."""
+    product, nonnegative = layer.product, layer.nonnegative
+
+    def forward(rule: Rule, x: Any, w: Array, b: Array, bounds: Any) -> Array:
+        return product(x, w) + b
+
+    def backward(R: Array, z: Array, rule: Rule, x: Any, w: Array, b: Array, bounds: Any) -> Any:
+        R_x = rule(Linear(product, x, w, b, nonnegative, bounds), R)
+        return None, R_x, None, None, None
+
+    b = jnp.asarray(layer.b, dtype)
+    return twin(forward, backward)(as_tree(rule), layer.x, layer.w, b, layer.bounds)
+
+
+def contraction(site: Site) -> tuple[Callable[[Any, Array], Array], dict[int, int]]:
+    """A convolution or matrix product as a function of `(x, w)`, and where the axes of its output are in w."""
+    left, p = site.active[0], site.params
+
+    def product(x: Any, w: Array) -> Array:
+        return lowered(site, x, w) if left else lowered(site, w, x)
+
+    if site.op == "conv_general_dilated":
+        numbers = p["dimension_numbers"]
+        return product, {numbers.out_spec[1]: numbers.rhs_spec[0]} if left else {}
+    contracted, batch = (pair[left] for pair in p["dimension_numbers"])
+    free = [
+        axis for axis in range(len(site.inputs[left].shape)) if axis not in (*contracted, *batch)
+    ]
+    first = len(site.outputs[0].shape) - len(free) if left else len(batch)
+    return product, dict(enumerate(batch)) | {first + i: axis for i, axis in enumerate(free)}

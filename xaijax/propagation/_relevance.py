@@ -1,0 +1,319 @@
+"""The walk of layer-wise relevance propagation: every equation of a model swapped for a twin that hands down relevance.
+
+Four kinds of equations, by what they do to relevance:
+
+* linear in what depends on x (a layer, a pooling, a sum): shared by a rule of the composite;
+* elementwise: passed, from each output to the input in the same place;
+* moving, choosing or copying: it goes where the gradient goes, to what was moved or won;
+* anything else has no rule, which is an error: a gradient in between would be no relevance.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from xaijax.core._errors import complaint
+from xaijax.core._inputs import check_float
+from xaijax.core._interpreter import DEFER, Path, Program, Site, trace
+from xaijax.core._layers import Layer, Layers, list_layers
+from xaijax.propagation._composites import Composite
+from xaijax.propagation._facts import CONTRACTIONS, Fact, find_facts
+from xaijax.propagation._linear import Affine, contraction, propagated, settle
+from xaijax.propagation._rules import Linear, Rule, ZBox
+from xaijax.propagation._walk import Walk, holds_equations, names, on_the_way, steps_differ, twin
+
+_POOLINGS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum"})
+_SUMS = frozenset({"add", "add_any", "sub"})
+_ELEMENTWISE = names(
+    "abs acos add asin asinh atan cbrt clamp cos cosh div erf erfc exp exp2 expm1 integer_pow log1p logistic max "
+    "min mul neg one_minus_square pow sin sinh sqrt square sub tan tanh"
+)
+_MOVES = names(
+    "broadcast_in_dim concatenate convert_element_type copy device_put dynamic_slice dynamic_update_slice gather "
+    "layout_constraint max min name optimization_barrier pad reduce_max reduce_min reduce_precision "
+    "reduce_window_max reduce_window_min reshape rev select_n sharding_constraint slice sort split squeeze stack "
+    "stop_gradient tile top_k transpose unstack"
+)
+# What a softmax and its logarithm are made of.
+_OF_A_SOFTMAX = frozenset({"div", "log"})
+
+
+def propagate(
+    where: str,
+    f: Callable[[Any], Any],
+    x: Any,
+    seed: Callable[[Any], Any],
+    *,
+    composite: Composite,
+    start: str | None = None,
+    to: str | tuple[str | None, ...] | None = None,
+) -> Any:
+    """Hand relevance down, from the outputs or a layer to the input or layers.
+
+    Args:
+      where: the caller, for error messages.
+      f: the model, one example to its outputs.
+      x: one example.
+      seed: the value where relevance starts gives the relevance there, of the same shape.
+      composite: which rule each layer gets.
+      start: the layer where it starts; `None` for the outputs. Name the last operation of a layer, or its scope:
+        started before its bias, it is a layer without one.
+      to: the layer whose relevance is wanted; `None` for the input. A tuple for several in one pass.
+
+    Returns:
+      The relevance at `to`, in its shape; a tuple for a tuple. A convolution, its bias and its batch norm are one
+      layer: relevance is the same at all of them.
+
+    Raises:
+      NotImplementedError: an operation has no rule.
+      ValueError: a layer is unknown or does not come before `start`, or a pattern of the composite matches no layer.
+      TypeError: `x` is not one float array.
+
+    Examples:
+      >>> from xaijax.propagation import epsilon, uniform
+      >>> f, composite = lambda x: jax.nn.relu(x * 2.0).sum(), uniform(epsilon(0.0))
+      >>> propagate("me", f, jnp.array([1.0, 3.0]), lambda y: y, composite=composite, to="relu")
+      Array([2., 6.], dtype=float32)
+    """
+    check_float(where, x)
+    program = trace(f, x)
+    found = list_layers(program, getattr(x, "ndim", None))
+    begin = None if start is None else found.find(where, start)
+    wanted = to if isinstance(to, tuple) else (to,)
+    ends = [None if end is None else found.find(where, end) for end in wanted]
+    taps = [layer for layer in ends if layer is not None]
+    twins = _Twins(where, program, found, composite, x, begin, taps)
+
+    value, back = jax.vjp(twins.run, x, [layer.zeros() for layer in taps])
+    R = jax.tree.map(lambda r, v: jnp.asarray(r, v.dtype), seed(value), value)
+    R_x, R_taps = back(R)
+    rest = iter(R_taps)
+    relevance = tuple(R_x if layer is None else next(rest) for layer in ends)
+    return relevance if isinstance(to, tuple) else relevance[0]
+
+
+class _Twins:
+    """The program with its equations swapped for twins.
+
+    What each equation gets is decided before anything runs: a rule by its layer's name and kind, facts of its inputs,
+    and which loops are unrolled, because their steps have different rules or hold a layer that is asked for.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        program: Program,
+        found: Layers,
+        composite: Composite,
+        x: Any,
+        start: Layer | None,
+        taps: Sequence[Layer],
+    ):
+        self.where, self.program, self.start, self.taps = where, program, start, taps
+        self.layers = {layer.path: layer for layer in found}
+        facts = find_facts(program)
+        contractions = [p for p, site in facts.sites.items() if _is_layer(site)]
+        composite.check(where, [layer for layer in map(self._layer, contractions) if layer])
+        self.rules: dict[Path, Rule] = {}
+        for path, site in facts.sites.items():
+            rule = self._rule(site, facts.inputs[path], composite)
+            if rule is not None:
+                self.rules[path] = rule
+        boxes = {path: rule for path, rule in self.rules.items() if isinstance(rule, ZBox)}
+        asked = [layer.path for layer in (start, *taps) if layer is not None]
+        opened = on_the_way([*boxes, *asked])
+        # Rules hold traced numbers: told apart by identity.
+        choices = {path: id(rule) for path, rule in self.rules.items()}
+        self.unrolled = {
+            scan
+            for scan, length in facts.scans.items()
+            if scan in opened or steps_differ(choices, scan, length)
+        }
+        self.facts = facts.rolled(self.unrolled)
+        self.bounds = {path: self._box(path, rule, x) for path, rule in boxes.items()}
+
+    def run(self, x: Any, zeros: Sequence[Array]) -> Any:
+        """The value where relevance starts, with zeros added at the taps: their cotangent is the relevance there."""
+        begun: list[Array] = []
+        passed: set[Path] = set()
+
+        def visit(site: Site, *values: Any) -> Any:
+            # What comes after the start has no relevance, and needs no rule.
+            if begun or not any(site.active):
+                return site(*map(settle, values))
+            return DEFER if holds_equations(site) else self._swap(site, values)
+
+        def edit(site: Site, outputs: list[Any]) -> list[Any]:
+            outputs = list(outputs)
+            for layer, zero in zip(self.taps, zeros, strict=True):
+                if layer.path == site.path and not begun:
+                    value = outputs[layer.output]
+                    tapped = value.tapped(zero) if isinstance(value, Affine) else value + zero
+                    outputs[layer.output] = tapped
+                    passed.add(layer.path)
+            if self.start is not None and self.start.path == site.path:
+                begun.append(settle(outputs[self.start.output]))
+            return outputs
+
+        walk = Walk(visit, settle=settle, edit=edit, open_custom=True, unroll=self._unroll)
+        outputs = self.program.run(walk, x)
+        for layer in self.taps:
+            if self.start is not None and layer.path not in passed:
+                rule = f"come before '{self.start.name}', where relevance starts"
+                raise ValueError(complaint(self.where, "to", rule, f"'{layer.name}'"))
+        return begun[0] if begun else outputs
+
+    def _swap(self, site: Site, values: Sequence[Any]) -> Any:
+        """What stands in the place of an equation that depends on x."""
+        if not any(jnp.issubdtype(like.dtype, jnp.inexact) for like in site.outputs):
+            return site(*map(settle, values))
+        known, active = self.facts.inputs[site.path], [i for i, on in enumerate(site.active) if on]
+        joined = _joined(site, values, known)
+        if joined is not None:
+            return joined
+        values = [settle(value) for value in values]
+        if site.op in _POOLINGS or _is_layer(site):
+            return self._affine(site, values, known[active[0]])
+        if site.op in _SUMS and len(active) == 2:
+            dtype = site.outputs[0].dtype
+            signs = jnp.asarray([1, -1 if site.op == "sub" else 1], dtype)
+            layer = Linear(lambda x, w: w[0] * x[0] + w[1] * x[1], tuple(values), signs, 0.0)
+            return propagated(layer, self.rules[site.path], dtype)
+        if site.path in self.facts.rectified:
+            return _pass(site, values, [self.facts.rectified[site.path]])
+        if site.op in _ELEMENTWISE and len(active) == 1:
+            return _pass(site, values, active)
+        if site.op == "mul":
+            return _pass(site, values, active)  # half to each factor
+        if site.op in _MOVES:
+            return site(*values)
+        fix = "Explain logits: a softmax has no rule." if site.op in _OF_A_SOFTMAX else ""
+        got = f"'{site.op}' at '{self._name(site)}'"
+        raise NotImplementedError(
+            complaint(self.where, "f", "use operations that have a rule", got, fix)
+        )
+
+    def _affine(self, site: Site, values: Sequence[Any], known: Fact) -> Affine:
+        """A layer or a pooling, as it begins."""
+        place, like = site.active.index(True), site.outputs[0]
+        pooling = site.op in _POOLINGS
+        if pooling:
+            w = jnp.ones((1,) * len(like.shape), like.dtype)
+            product, axes = (lambda x, w: site(x) * w), {i: i for i in range(w.ndim)}
+        else:
+            w = values[1 - place]
+            product, axes = contraction(site)
+        bounds = self.bounds.get(site.path)
+        layer = Linear(product, values[place], w, 0.0, known.nonnegative, bounds)
+        rule = self.rules[site.path]
+        return Affine(layer, rule, axes, like.shape, like.dtype, joins_bias=not pooling)
+
+    def _rule(self, site: Site, known: Sequence[Fact], composite: Composite) -> Rule | None:
+        """The rule of an equation that is linear in what depends on x."""
+        count, layer = sum(site.active), self._layer(site.path)
+        if _is_layer(site):
+            # A 1x1 convolution may be written as a matrix product.
+            pointwise = layer is not None and layer.path == site.path and layer.is_spatial
+            spatial = pointwise or site.op == "conv_general_dilated"
+            first = not known[site.active.index(True)].behind
+            return composite.choose(layer, "convolution" if spatial else "dense", first=first)
+        if site.op in _POOLINGS and count:
+            return composite.choose(layer, "pooling")
+        if site.op in _SUMS and count == 2:
+            return composite.choose(layer, "sum")
+        return None
+
+    def _box(self, path: Path, rule: ZBox, x: Any) -> tuple[Array, Array]:
+        """The lowest and highest input of a layer: what the model makes of its own before."""
+
+        def ends(low_or_high: Any) -> Any:
+            return jax.tree.map(lambda leaf: rule.fill(self.where, low_or_high, leaf), x)
+
+        low, high = (self._input(path, end) for end in (ends(rule.low), ends(rule.high)))
+        return jnp.minimum(low, high), jnp.maximum(low, high)
+
+    def _input(self, path: Path, x: Any) -> Array:
+        """The input of a first layer when the model's is `x`."""
+        opened, seen = on_the_way([path]), []
+
+        def visit(site: Site, *values: Any) -> Any:
+            if site.path == path:
+                place = site.active.index(True)
+                if self.facts.inputs[path][place].behind:
+                    rule = "have z_box at a first layer only"
+                    got = f"'{self._name(site)}'"
+                    raise ValueError(complaint(self.where, "composite", rule, got))
+                seen.append(values[place])
+            if site.path in opened and site.op == "cond":
+                rule, got = "have no layer with z_box inside a cond", f"'{self._name(site)}'"
+                raise NotImplementedError(complaint(self.where, "f", rule, got))
+            return DEFER if site.path in opened else site(*values)
+
+        self.program.run(Walk(visit, open_custom=True, unroll=self._unroll), x)
+        return seen[0]
+
+    def _unroll(self, site: Site) -> bool:
+        return site.path in self.unrolled
+
+    def _layer(self, path: Path) -> Layer | None:
+        """The layer that an equation is, or is part of."""
+        holders: Iterable[Path] = (path[:n] for n in range(len(path), 0, -1))
+        return next((self.layers[p] for p in holders if p in self.layers), None)
+
+    def _name(self, site: Site) -> str:
+        layer = self._layer(site.path)
+        return layer.name if layer else site.scope or site.op
+
+
+def _is_layer(site: Site) -> bool:
+    """Whether it is a convolution or a dense layer: linear in what depends on x, with a weight that does not."""
+    return site.op in CONTRACTIONS and sum(site.active) == 1
+
+
+def _joined(site: Site, values: Sequence[Any], known: Sequence[Fact]) -> Affine | None:
+    """A layer that waits, with this equation taken up; `None` if none waits, or it cannot be taken up."""
+    if sum(site.active) != 1 or len(values) > 2:
+        return None
+    place = site.active.index(True)
+    affine = values[place]
+    if not isinstance(affine, Affine):
+        return None
+    if len(values) == 1:
+        return affine.moved(site)
+    fact, c = known[1 - place], jnp.asarray(values[1 - place], site.inputs[1 - place].dtype)
+    for axis in fact.spread:
+        c = lax.slice_in_dim(c, 0, 1, axis=axis)
+    # A number that is written in the program belongs to an activation function (a hard swish), and is no bias.
+    is_bias = affine.joins_bias and fact.number is None
+    match site.op:
+        case "add" if is_bias:
+            return affine.plus(c)
+        case "sub" if is_bias and place == 0:
+            return affine.plus(-c)
+        case "mul":
+            return affine.times(c)
+        case "div" if place == 0:
+            return affine.times(1 / c)
+    return None
+
+
+def _pass(site: Site, values: Sequence[Any], to: Sequence[int]) -> Any:
+    """The equation as it is, its relevance passed to some of its inputs in equal shares."""
+
+    def backward(R: Array, y: Array, *inputs: Array) -> tuple[Any, ...]:
+        return tuple(_fit(R / len(to), v) if i in to else None for i, v in enumerate(inputs))
+
+    likes = zip(values, site.inputs, strict=True)
+    return twin(site, backward)(*(jnp.asarray(value, like.dtype) for value, like in likes))
+
+
+def _fit(R: Array, like: Array) -> Array:
+    """The relevance of a value that was broadcast: the sum over its copies."""
+    if not like.ndim:
+        return R.sum()
+    spread = [axis for axis, (a, b) in enumerate(zip(R.shape, like.shape, strict=True)) if a != b]
+    return R.sum(spread, keepdims=True)
