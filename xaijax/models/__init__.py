@@ -1,21 +1,46 @@
-"""A small model zoo: EfficientNet-Lite0 with ImageNet weights, and a tutorial network.
+"""A small model zoo, in Flax nnx: the networks that explanations are usually tried on.
 
-The models are Flax modules that map one image to logits, or a batch. Nothing else in the library
-needs them: explainers take any function.
+EfficientNet-Lite0, SqueezeNet 1.1 and dlib's ResNet-34 come with ImageNet weights from packages; VGG, ResNet, DenseNet
+and ViT read the checkpoints of torchvision and timm, without PyTorch. The models map one image to logits, or a batch.
+Nothing else in the library needs them: explainers take any function.
 """
 
+from xaijax.models._densenet import DenseNet, densenet121
+from xaijax.models._dlib_resnet import DlibResNet, dlib_resnet34
 from xaijax.models._efficientnet_lite import EfficientNetLite0, efficientnet_lite0
-from xaijax.models._imagenet import find_label, imagenet_labels, preprocess
+from xaijax.models._imagenet import Preprocessing, find_label, imagenet_labels, preprocess
+from xaijax.models._resnet import ResNet, resnet18, resnet34, resnet50
+from xaijax.models._safetensors import load_safetensors
 from xaijax.models._simple_cnn import SimpleCNN, simple_cnn
+from xaijax.models._squeezenet import SqueezeNet, squeezenet1_1
+from xaijax.models._vgg import VGG, vgg11, vgg16
+from xaijax.models._vit import ViT, vit_small_16
 from xaijax.models._weights import load_torch
 
 __all__ = [
+    "VGG",
+    "DenseNet",
+    "DlibResNet",
     "EfficientNetLite0",
+    "Preprocessing",
+    "ResNet",
     "SimpleCNN",
+    "SqueezeNet",
+    "ViT",
+    "densenet121",
+    "dlib_resnet34",
     "efficientnet_lite0",
     "find_label",
     "imagenet_labels",
+    "load_safetensors",
     "load_torch",
     "preprocess",
+    "resnet18",
+    "resnet34",
+    "resnet50",
     "simple_cnn",
+    "squeezenet1_1",
+    "vgg11",
+    "vgg16",
+    "vit_small_16",
 ]

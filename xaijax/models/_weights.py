@@ -6,18 +6,20 @@ handful of names turns it into plain tuples, and only then are the bytes looked 
 checked against the file before an array is made.
 """
 
+import functools
 import io
 import os
-import pickle
-import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from xaijax.models._files import FileError, read_bytes, reading
+from xaijax.models._unpickle import Admitted, describe, is_count, is_counts, unpickle
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -36,37 +38,6 @@ _STORAGE_DTYPES = {
     "ComplexFloatStorage": np.dtype("<c8"),
     "ComplexDoubleStorage": np.dtype("<c16"),
 }
-
-# What a state dict needs. Anything else (the text of protocol 0, old instances, the extension
-# registry, out-of-band buffers) is refused before the unpickler sees the file.
-# fmt: off
-_OPCODES = frozenset(
-    {
-        "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE",
-        "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT",
-        "BINSTRING", "SHORT_BINSTRING", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
-        "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "EMPTY_TUPLE", "TUPLE", "TUPLE1",
-        "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT", "DICT",
-        "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET", "BINGET",
-        "LONG_BINGET", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GLOBAL", "STACK_GLOBAL",
-        "REDUCE", "NEWOBJ", "BUILD", "BINPERSID",
-    }
-)
-# fmt: on
-_PUT_OPCODES = frozenset({"BINPUT", "LONG_BINPUT"})
-
-# What a malformed pickle makes the two readers raise.
-_PICKLE_ERRORS = (
-    pickle.UnpicklingError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    DeprecationWarning,  # a bad escape in a string, where warnings are errors
-)
 
 # What a damaged archive makes `zipfile` raise; RuntimeError stands for an encrypted member.
 _ZIP_ERRORS = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, struct.error)
@@ -128,41 +99,13 @@ def load_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ...
         FileNotFoundError: load_torch: path must be an existing file, got 'no_such_file.pth'. ...
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(
-            f"load_torch: path must be a file, got the directory '{path}'. "
-            "Give the checkpoint inside it."
-        )
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"load_torch: path must be an existing file, got '{path}'. "
-            "Check the spelling of the path."
-        )
-    data = path.read_bytes()
-    try:
-        if data.startswith(b"PK"):
-            content, storages = _read_zip(data)
-        else:
-            content, storages = _read_legacy(data)
+    data = read_bytes("load_torch", path)
+    with reading("load_torch", Path(path), "a PyTorch checkpoint of tensors"):
+        content, storages = (_read_zip if data.startswith(b"PK") else _read_legacy)(data)
         return {
             name: _make_array(name, tensor, storages)
             for name, tensor in _find_state_dict(content).items()
         }
-    except _CheckpointError as error:
-        raise ValueError(
-            f"load_torch: path must be a PyTorch checkpoint of tensors, got '{path}', "
-            f"{error.problem}. {error.fix}"
-        ) from error
-
-
-class _CheckpointError(Exception):
-    """What is wrong with a checkpoint, and what to do about it."""
-
-    def __init__(self, problem: str, fix: str = "Download or save the file again.") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.fix = fix
 
 
 _RESAVE = "Save the state dict alone: torch.save(model.state_dict(), path)."
@@ -173,27 +116,27 @@ def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except _ZIP_ERRORS as error:
-        raise _CheckpointError(f"a zip archive that is truncated or damaged ({error})") from error
+        raise FileError(f"a zip archive that is truncated or damaged ({error})") from error
     with archive:
         members = {info.filename: info for info in archive.infolist()}
         # PyTorch never compresses, and a record that is stored as it is cannot unpack to more
         # than the file holds.
         if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
-            raise _CheckpointError("a zip archive with compressed members", _RESAVE)
+            raise FileError("a zip archive with compressed members", _RESAVE)
         if sum(info.file_size for info in members.values()) > len(data):
-            raise _CheckpointError("a zip archive whose members claim more bytes than it has")
+            raise FileError("a zip archive whose members claim more bytes than it has")
 
         def read(name: str) -> bytes:
             if name not in members:
-                raise _CheckpointError(f"a zip archive without the member '{name}'")
+                raise FileError(f"a zip archive without the member '{name}'")
             try:
                 return archive.read(name)
             except _ZIP_ERRORS as error:
-                raise _CheckpointError(f"whose member '{name}' is damaged ({error})") from error
+                raise FileError(f"whose member '{name}' is damaged ({error})") from error
 
         pickles = [name for name in members if name.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
-            raise _CheckpointError(
+            raise FileError(
                 f"a zip archive with {len(pickles)} members '<name>/data.pkl'",
                 "Give a file written by torch.save.",
             )
@@ -207,7 +150,7 @@ def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
             raw = read(f"{root}/data/{key}")
             itemsize = _STORAGE_DTYPES[storage.type_name].itemsize
             if len(raw) != storage.size * itemsize:
-                raise _CheckpointError(
+                raise FileError(
                     f"whose storage '{key}' has {len(raw)} bytes where {storage.size} elements "
                     f"of {itemsize} bytes are described"
                 )
@@ -217,41 +160,41 @@ def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
 
 def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     """Read the older format: five pickles, then the storages in the order of the fifth."""
-    not_a_checkpoint = _CheckpointError(
+    not_a_checkpoint = FileError(
         "which is an empty file" if not data else "which starts like no PyTorch checkpoint",
         "Give a file written by torch.save.",
     )
     if not data.startswith(b"\x80"):
         raise not_a_checkpoint
     wanted: dict[str, _Storage] = {}
-    magic, position = _unpickle(data, 0, {})
+    magic, position = _unpickle(data, 0, None)
     if magic != _LEGACY_MAGIC:
         raise not_a_checkpoint
-    protocol, position = _unpickle(data, position, {})
+    protocol, position = _unpickle(data, position, None)
     if protocol != _LEGACY_PROTOCOL:
-        raise _CheckpointError(f"of the unknown protocol version {_describe(protocol)}", _RESAVE)
-    system, position = _unpickle(data, position, {})
+        raise FileError(f"of the unknown protocol version {describe(protocol)}", _RESAVE)
+    system, position = _unpickle(data, position, None)
     _check_byte_order(isinstance(system, dict) and system.get("little_endian") is True)
     content, position = _unpickle(data, position, wanted)
-    keys, position = _unpickle(data, position, {})
+    keys, position = _unpickle(data, position, None)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise _CheckpointError("whose list of storages is no list of names")
+        raise FileError("whose list of storages is no list of names")
     if sorted(keys) != sorted(wanted):
-        raise _CheckpointError("whose list of storages is not the one its tensors use")
+        raise FileError("whose list of storages is not the one its tensors use")
     storages = {}
     for key in keys:
         storage = wanted[key]
         if position + 8 > len(data):
-            raise _CheckpointError(f"which is truncated before the storage '{key}'")
+            raise FileError(f"which is truncated before the storage '{key}'")
         (count,) = struct.unpack_from("<q", data, position)
         position += 8
         if count != storage.size:
-            raise _CheckpointError(
+            raise FileError(
                 f"whose storage '{key}' has {count} elements where {storage.size} are described"
             )
         size = count * _STORAGE_DTYPES[storage.type_name].itemsize
         if size > len(data) - position:
-            raise _CheckpointError(
+            raise FileError(
                 f"which is truncated: the storage '{key}' needs {size} bytes and "
                 f"{len(data) - position} are left"
             )
@@ -259,83 +202,47 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         storages[key] = np.frombuffer(data, np.uint8, size, position).copy()
         position += size
     if position != len(data):
-        raise _CheckpointError(f"which has {len(data) - position} bytes after its last storage")
+        raise FileError(f"which has {len(data) - position} bytes after its last storage")
     return content, storages
 
 
 def _check_byte_order(is_little: bool) -> None:
     if not is_little:
-        raise _CheckpointError(
+        raise FileError(
             "which is not marked as little-endian", "Save it again on a little-endian machine."
         )
 
 
-def _unpickle(data: bytes, start: int, wanted: dict[str, _Storage]) -> tuple[Any, int]:
+def _unpickle(data: bytes, start: int, wanted: dict[str, _Storage] | None) -> tuple[Any, int]:
     """Read one pickle as plain containers and `_Tensor` descriptions.
 
     Args:
         data: The bytes of the file.
         start: Where in them the pickle starts.
-        wanted: Filled with the storages that the pickle refers to, by key.
+        wanted: Filled with the storages that the pickle refers to, by key; None if it must have none.
 
     Returns:
         The content, and where the pickle ends.
     """
-    stream = io.BytesIO(data)
-    stream.seek(start)
-    # The unpickler trusts the sizes it reads: a memo index of a billion makes it allocate a
-    # billion slots. `pickletools` checks that each argument is in the file; the memo index is
-    # checked here.
-    try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if opcode.name not in _OPCODES:
-                raise _CheckpointError(f"whose pickle has the opcode {opcode.name}", _RESAVE)
-            if opcode.name in _PUT_OPCODES and not (
-                isinstance(argument, int) and 0 <= argument <= number
-            ):
-                raise _CheckpointError(f"whose pickle has the memo index {argument}")
-    except _PICKLE_ERRORS as error:
-        raise _CheckpointError(f"whose pickle is truncated or damaged ({error})") from error
-    end = stream.tell()
-    try:
-        content = _Unpickler(io.BytesIO(data[start:end]), wanted).load()
-    except _PICKLE_ERRORS as error:
-        raise _CheckpointError(f"whose pickle is damaged ({error})") from error
-    return content, end
+    persistent = None if wanted is None else functools.partial(_describe_storage, wanted)
+    return unpickle(data, start, _ADMITTED, persistent=persistent, fix=_RESAVE)
 
 
-class _Unpickler(pickle.Unpickler):
-    """An unpickler that builds descriptions of tensors and admits nothing else."""
-
-    def __init__(self, stream: io.BytesIO, wanted: dict[str, _Storage]) -> None:
-        super().__init__(stream, fix_imports=False, encoding="ascii")
-        self._wanted = wanted
-
-    def find_class(self, module: str, name: str, /) -> Any:
-        if module in ("torch", "torch.storage") and name in _STORAGE_DTYPES:
-            return _StorageType(name)
-        if (module, name) in _ADMITTED:
-            return _ADMITTED[module, name]()
-        raise _CheckpointError(
-            f"whose pickle names '{module}.{name}'; it is refused, because a pickle can run code",
-            _RESAVE,
-        )
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        # ("storage", type, key, device, count), and in the older format a view of the storage.
-        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            raise _CheckpointError("whose pickle refers to something other than a storage", _RESAVE)
-        _, storage_type, key, _, count = pid[:5]
-        if len(pid) == 6 and pid[5] is not None:
-            raise _CheckpointError("which has views of storages (PyTorch before 0.4)", _RESAVE)
-        if not isinstance(storage_type, _StorageType) or not isinstance(key, str):
-            raise _CheckpointError("whose pickle has a storage without a type or a key")
-        if not _is_count(count):
-            raise _CheckpointError(f"whose storage '{key}' has the size {_describe(count)}")
-        storage = _Storage(key, storage_type.name, count)
-        if self._wanted.setdefault(key, storage) != storage:
-            raise _CheckpointError(f"whose storage '{key}' is described in two ways")
-        return storage
+def _describe_storage(wanted: dict[str, _Storage], pid: Any) -> _Storage:
+    # ("storage", type, key, device, count), and in the older format a view of the storage.
+    if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
+        raise FileError("whose pickle refers to something other than a storage", _RESAVE)
+    _, storage_type, key, _, count = pid[:5]
+    if len(pid) == 6 and pid[5] is not None:
+        raise FileError("which has views of storages (PyTorch before 0.4)", _RESAVE)
+    if not isinstance(storage_type, _StorageType) or not isinstance(key, str):
+        raise FileError("whose pickle has a storage without a type or a key")
+    if not is_count(count):
+        raise FileError(f"whose storage '{key}' has the size {describe(count)}")
+    storage = _Storage(key, storage_type.name, count)
+    if wanted.setdefault(key, storage) != storage:
+        raise FileError(f"whose storage '{key}' is described in two ways")
+    return storage
 
 
 def _make_rebuild_tensor() -> Callable[..., _Tensor]:
@@ -350,16 +257,16 @@ def _make_rebuild_tensor() -> Callable[..., _Tensor]:
     ) -> _Tensor:
         del requires_grad, hooks
         if metadata:
-            raise _CheckpointError("which has a tensor with conjugate or negative bit", _RESAVE)
+            raise FileError("which has a tensor with conjugate or negative bit", _RESAVE)
         if not isinstance(storage, _Storage):
-            raise _CheckpointError("whose pickle has a tensor without a storage")
+            raise FileError("whose pickle has a tensor without a storage")
         if (
-            not _is_count(offset)
-            or not _is_counts(shape)
-            or not _is_counts(strides)
+            not is_count(offset)
+            or not is_counts(shape)
+            or not is_counts(strides)
             or len(shape) != len(strides)
         ):
-            raise _CheckpointError("whose pickle has a tensor with a malformed shape or stride")
+            raise FileError("whose pickle has a tensor with a malformed shape or stride")
         return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
     return rebuild_tensor
@@ -373,9 +280,11 @@ def _make_rebuild_parameter() -> Callable[..., Any]:
     return rebuild_parameter
 
 
-# Functions are made anew for each lookup: a pickle can set attributes on a function it gets (its
-# defaults, say), and must not reach the next file that way.
-_ADMITTED: Mapping[tuple[str, str], Callable[[], Any]] = {
+_ADMITTED: Admitted = {
+    (module, name): functools.partial(_StorageType, name)
+    for module in ("torch", "torch.storage")
+    for name in _STORAGE_DTYPES
+} | {
     ("collections", "OrderedDict"): lambda: _OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _make_rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _make_rebuild_parameter,
@@ -383,34 +292,19 @@ _ADMITTED: Mapping[tuple[str, str], Callable[[], Any]] = {
 }
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_counts(values: Any) -> bool:
-    return isinstance(values, tuple) and all(_is_count(value) for value in values)
-
-
-def _describe(value: Any) -> str:
-    """Name a value from a file, without the representation of a container, which may be huge."""
-    if type(value) is str:
-        return repr(value[:80])
-    return str(value) if type(value) is int and abs(value) < 2**63 else type(value).__name__
-
-
 def _find_state_dict(content: Any) -> dict[str, _Tensor]:
     if isinstance(content, dict) and "state_dict" in content:
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
-        raise _CheckpointError(
+        raise FileError(
             f"which holds {'an empty dict' if content == {} else type(content).__name__} "
             "instead of names and tensors",
             _RESAVE,
         )
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
-            raise _CheckpointError(
-                f"whose entry {_describe(name)} is of type {type(value).__name__} instead of a "
+            raise FileError(
+                f"whose entry {describe(name)} is of type {type(value).__name__} instead of a "
                 "tensor and which has no entry 'state_dict'",
                 _RESAVE,
             )
@@ -424,7 +318,7 @@ def _make_array(name: str, tensor: _Tensor, storages: dict[str, np.ndarray]) -> 
     )
     is_empty = 0 in tensor.shape
     if not is_empty and last >= tensor.storage.size:
-        raise _CheckpointError(
+        raise FileError(
             f"whose tensor '{name}' reaches element {last} of a storage of {tensor.storage.size}"
         )
     try:
@@ -439,6 +333,6 @@ def _make_array(name: str, tensor: _Tensor, storages: dict[str, np.ndarray]) -> 
                 tuple(stride * dtype.itemsize for stride in tensor.strides),
             )
     except (ValueError, OverflowError) as error:
-        raise _CheckpointError(f"whose tensor '{name}' cannot be an array ({error})") from error
+        raise FileError(f"whose tensor '{name}' cannot be an array ({error})") from error
     array.flags.writeable = False
     return array
