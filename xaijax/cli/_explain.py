@@ -119,7 +119,7 @@ def explain(job: Job) -> int:
 
 
 def _grad_cam(s: Setting) -> Outcome:
-    cam, timing = _timed(xaijax.cam_maps, s.model, s.x, s.target, layer=s.job.layer)
+    cam, timing = _timed(xaijax.grad_cam.maps, s.model, s.x, s.target, layer=s.job.layer)
     if bool(cam.degenerate):
         print(
             "grad_cam: the map is flat: at this layer nothing speaks for the target.",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from xaijax.plot import overlay
@@ -24,7 +23,6 @@ def draw(
     panels = 1 + len(outcomes)
     # A figure of its own, without pyplot: no window, no global state.
     figure = Figure(figsize=(3.5 * panels, 4.3), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(f"Why “{target}”?", x=0.005, ha="left", fontsize=13)
     axes = figure.subplots(2, panels, squeeze=False, height_ratios=(3.4, 1))
     photo, bars = axes[:, 0]
