@@ -83,8 +83,13 @@ class Case:
       settings: dtype -> keyword arguments of every call: a mask, sizes that keep the tests short.
       knobs: the traced numbers, each with a value that is not the one of the other tests.
       fresh: static settings that no other test uses, so that a program is compiled for them.
-      random: whether it takes a key, and then a `batch_size`.
+      random: whether it takes a key.
       smooth: whether its derivative is compared with finite differences.
+      agnostic: whether the target changes nothing.
+      one_class: whether only a class can be its target in the tests: it compares classes, or nothing of its map is
+        left for the weights that the others get.
+      switches: whether a rectifier that switches in half precision changes a whole pixel of it.
+      wrap: model -> what is explained: the model itself, or another explainer with the model.
     """
 
     explain: Any
@@ -95,10 +100,14 @@ class Case:
     fresh: dict[str, Any] = dataclasses.field(default_factory=dict)
     random: bool = False
     smooth: bool = False
+    agnostic: bool = False
+    one_class: bool = False
+    switches: bool = False
+    wrap: Callable[[Any], Any] = lambda f: f
 
     def bind(self, f, dtype=jnp.float32, **settings):
         """The explainer with the model and settings: `(x, target[, key]) -> attribution`."""
-        return xaijax.bind(self.explain, f, **{**self.settings(dtype), **settings})
+        return xaijax.bind(self.explain, self.wrap(f), **{**self.settings(dtype), **settings})
 
     def keys(self, seed=0) -> tuple[Any, ...]:
         """The key, for a method that takes one."""
@@ -115,10 +124,79 @@ def _background(dtype):
     return xaijax.columns(jnp.stack([row(seed, dtype) for seed in (7, 8, 9)]))
 
 
+def _cam(explain, settings=lambda dtype: {}, *, fresh=None, smooth=True, **rest):
+    """A class activation map: of a photo, at a layer that no other test uses."""
+    return Case(
+        explain, cnn, image, settings, fresh=fresh or {"layer": "relu#1"}, smooth=smooth, **rest
+    )
+
+
 # A public explainer without a row here fails `test_contract.py`.
 CASES = {
-    "grad_cam": Case(xaijax.grad_cam, cnn, image, fresh={"layer": "relu#1"}, smooth=True),
-    "cam_maps": Case(xaijax.cam_maps, cnn, image, fresh={"layer": "relu#1"}),
+    "cam": _cam(xaijax.cam, fresh={"layer": "relu#2"}),
+    "grad_cam": _cam(xaijax.grad_cam),
+    "grad_cam_pp": _cam(xaijax.grad_cam_pp),
+    "hires_cam": _cam(xaijax.hires_cam),
+    "xgrad_cam": _cam(xaijax.xgrad_cam),
+    "grad_cam_elementwise": _cam(xaijax.grad_cam_elementwise),
+    "layer_cam": _cam(xaijax.layer_cam),
+    "score_cam": _cam(xaijax.score_cam, one_class=True),
+    "score_cam, softmax_logit": _cam(xaijax.score_cam, lambda dtype: {"mode": "softmax_logit"}),
+    "score_cam, cic": _cam(xaijax.score_cam, lambda dtype: {"mode": "cic"}),
+    "ss_cam": _cam(
+        xaijax.ss_cam, lambda dtype: {"num_samples": 3}, knobs={"sigma": 0.5}, random=True
+    ),
+    "is_cam": _cam(xaijax.is_cam, lambda dtype: {"num_steps": 3}),
+    "ablation_cam": _cam(xaijax.ablation_cam),
+    "eigen_cam": _cam(xaijax.eigen_cam, agnostic=True),
+    "eigen_grad_cam": _cam(xaijax.eigen_grad_cam),
+    "kpca_cam": _cam(
+        xaijax.kpca_cam, lambda dtype: {"gamma": 0.1}, knobs={"gamma": 0.2}, agnostic=True
+    ),
+    "full_grad": Case(xaijax.full_grad, cnn, image, smooth=True, switches=True),
+    "random_cam": _cam(xaijax.random_cam, random=True, agnostic=True),
+    "shapley_cam": _cam(xaijax.shapley_cam),
+    "finer_cam": _cam(
+        xaijax.finer_cam, lambda dtype: {"num_references": 2}, knobs={"gamma": 0.5}, one_class=True
+    ),
+    **{
+        explain.__name__: Case(
+            explain,
+            cnn,
+            image,
+            lambda dtype: {"num_samples": 4},
+            knobs={"sigma": 0.3},
+            fresh={"num_samples": 5},
+            random=True,
+            smooth=True,
+            wrap=lambda f: xaijax.bind(xaijax.grad_cam_pp, f),
+        )
+        for explain in (xaijax.smooth_grad, xaijax.smooth_grad_squared, xaijax.var_grad)
+    },
+    "fg_cam": _cam(xaijax.fg_cam),
+    "fg_cam, score_cam": _cam(
+        xaijax.fg_cam,
+        lambda dtype: {"base": "score_cam", "denoise": True, "to": "relu#1"},
+        fresh={"to": None},
+    ),
+    "guided_backprop": Case(xaijax.guided_backprop, cnn, image),
+    "deconvnet": Case(xaijax.deconvnet, cnn, image),
+    "lrp": Case(xaijax.lrp, cnn, image, smooth=True),
+    "guided_grad_cam": _cam(xaijax.guided_grad_cam),
+    "grad_cam_lrp": _cam(
+        xaijax.grad_cam_lrp,
+        lambda dtype: {"threshold": 0.1},
+        knobs={"threshold": 0.3, "sigma": 1.0},
+        one_class=True,
+    ),
+    "aug_smooth": Case(
+        xaijax.aug_smooth,
+        cnn,
+        image,
+        fresh={"intensities": (1.0, 1.5)},
+        smooth=True,
+        wrap=lambda f: xaijax.bind(xaijax.layer_cam, f),
+    ),
     "lime": Case(
         xaijax.lime,
         cnn,

@@ -157,7 +157,7 @@ def test_sensitivity_is_violated_by_grad_cam():
         return (A[0].sum() - A[1].sum())[None]
 
     x = jnp.array([[[2.0], [1.0]], [[0.5], [0.5]]])
-    result = xaijax.cam_maps(f, x, 0, layer="features")
+    result = xaijax.cam_maps(xaijax.bind(xaijax.grad_cam, f, layer="features"), x, 0)
     np.testing.assert_array_equal(result.weights, [0.0])
     assert result.degenerate
     assert f(x) != f(0 * x)

@@ -15,6 +15,8 @@ def each(wanted=lambda case: True):
 
 
 each_random = each(lambda case: case.random)
+each_chunked = each(lambda case: "batch_size" in case.explain.static)
+each_aimed = each(lambda case: not case.agnostic)
 each_smooth = each(lambda case: case.smooth)
 
 
@@ -45,13 +47,16 @@ def test_every_explainer_has_a_case():
 # --- jit and vmap
 
 
-@each(lambda case: not case.explain.attribution)  # the others are these without diagnostics
-def test_operation_by_operation_as_compiled(case):
-    f, x = case.model(FIRST), case.x(0)
+# What `lime` and `permutation_shap` give are these without their diagnostics.
+@each(lambda case: case.explain not in (xaijax.lime, xaijax.permutation_shap))
+def test_operation_by_operation_as_compiled(case, x64):
+    dtype = jnp.float64
+    f, x = case.wrap(case.model(FIRST, dtype)), case.x(0, dtype)
     arguments = (f, x, jnp.int32(1), *case.keys())
-    settings = case.settings(jnp.float32)
-    expected = case.explain.__wrapped__(*arguments, **settings)
-    assert_same(case.explain(*arguments, **settings), expected)
+    settings = case.settings(dtype)
+    explain = getattr(case.explain, "maps", case.explain)
+    expected = explain.__wrapped__(*arguments, **settings)
+    assert_same(explain(*arguments, **settings), expected, rtol=1e-10)
 
 
 @each()
@@ -87,7 +92,7 @@ def test_vmap_as_loop(case):
     for i in (0, 2):
         alone = explain(xs[i], targets[i], *(k[i] for k in keys))
         assert_same(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), alone)
-    assert np.isnan(attribution(mapped)[1]).all()
+    assert case.agnostic or np.isnan(attribution(mapped)[1]).all()
 
 
 # --- Compiled programs
@@ -96,7 +101,10 @@ def test_vmap_as_loop(case):
 @each()
 def test_one_program_serves_all_targets_weights_keys_and_numbers(case, count_compiles):
     settings = {**case.settings(jnp.float32), **case.fresh}
-    models, xs = [case.model(FIRST), case.model(SECOND)], [case.x(0), case.x(1)]
+    models = [case.wrap(case.model(FIRST)), case.wrap(case.model(SECOND))]
+    # Without a setting of its own, a size that no other test uses.
+    size = {} if case.fresh else {"size": 9}
+    xs = [case.x(0, **size), case.x(1, **size)]
     targets = [0, 3, np.int64(1), np.int8(2), jnp.int32(1), jnp.uint8(2), np.array(3)]
     keys = [case.keys(0), case.keys(1)]
     # `tolerance` is part of the program's structure: given here from the start.
@@ -117,7 +125,7 @@ def test_one_program_serves_all_targets_weights_keys_and_numbers(case, count_com
 
 @each(lambda case: case.knobs)
 def test_whole_number_as_a_knob_costs_no_compile(case, count_compiles):
-    f, x, settings = case.model(FIRST), case.x(0), case.settings(jnp.float32)
+    f, x, settings = case.wrap(case.model(FIRST)), case.x(0), case.settings(jnp.float32)
     for knob in case.knobs:
         case.explain(f, x, 0, *case.keys(), **{**settings, knob: 1.0})
         with count_compiles() as compiled:
@@ -125,7 +133,7 @@ def test_whole_number_as_a_knob_costs_no_compile(case, count_compiles):
         assert compiled.count(case.explain.__name__) == 0
 
 
-@each_random
+@each_chunked
 def test_chunks_change_nothing(case):
     f, x = case.model(FIRST), case.x(0)
     results = [case.bind(f, batch_size=n)(x, 1, *case.keys()) for n in (None, 7)]
@@ -142,9 +150,12 @@ def test_chunks_change_nothing(case):
 def test_float32_and_bfloat16_are_kept(case):
     """And what bfloat16 gives is near what float32 gives."""
     expected = _in_dtype(case, jnp.float32)
+    found = _in_dtype(case, jnp.bfloat16)
+    if case.switches:
+        return
     # Eight bits of mantissa: of the attribution, and of the scores that it is a difference of.
     size = np.abs(expected).max() + np.abs(case.model(FIRST)(case.x(0))).max()
-    np.testing.assert_allclose(_in_dtype(case, jnp.bfloat16), expected, atol=0.02 * size)
+    np.testing.assert_allclose(found, expected, atol=0.02 * size)
 
 
 @each()
@@ -171,16 +182,17 @@ def test_key_decides_the_result(case):
 # --- Targets
 
 
-@each()
+@each_aimed
 def test_index_and_function_that_reads_the_output(case):
     explain, x = case.bind(case.model(FIRST)), case.x(0)
     expected = explain(x, 2, *case.keys())
-    assert_same(explain(x, lambda outputs: outputs[2], *case.keys()), expected)
+    if case.explain is not xaijax.finer_cam:  # which compares classes, and refuses functions
+        assert_same(explain(x, lambda outputs: outputs[2], *case.keys()), expected)
     other = attribution(explain(x, 1, *case.keys()))
     assert not np.allclose(other, attribution(expected), rtol=1e-3, atol=0)
 
 
-@each()
+@each_aimed
 def test_checked(case):
     explain, x = case.bind(case.model(FIRST)), case.x(0)
     at = xaijax.checked(lambda target: explain(x, target, *case.keys()))
@@ -190,7 +202,7 @@ def test_checked(case):
     assert_same(at(jnp.int32(1)), explain(x, 1, *case.keys()))
 
 
-@each()
+@each_aimed
 def test_checked_finds_a_model_that_answers_nan(case):
     f, x = case.model(FIRST), case.x(0)
     broken = jax.tree.map(lambda w: w * jnp.nan, f)
@@ -200,7 +212,7 @@ def test_checked_finds_a_model_that_answers_nan(case):
 
 
 # JAX cannot check a batched `while` loop, as `checked` says.
-@each(lambda case: "tolerance" not in case.knobs)
+@each(lambda case: "tolerance" not in case.knobs and not case.agnostic)
 def test_checked_under_vmap(case):
     explain, x = case.bind(case.model(FIRST)), case.x(0)
     many = xaijax.checked(jax.vmap(lambda target: explain(x, target, *case.keys())))
@@ -215,7 +227,8 @@ def test_checked_under_vmap(case):
 def test_derivative_equals_finite_differences(case, x64):
     dtype = jnp.float64
     point = (case.model(FIRST, dtype), case.x(0, dtype))
-    target, keys = jnp.array([0.5, -1.0, 2.0, 0.0], dtype), case.keys()
+    weights = jnp.array([0.5, -1.0, 2.0, 0.0], dtype)
+    target, keys = 2 if case.one_class else weights, case.keys()
 
     # Not the plain sum: that of Shapley values knows only two coalitions.
     shape = attribution(case.bind(point[0], dtype)(point[1], target, *keys)).shape

@@ -528,7 +528,7 @@ def test_model_of_nan_gives_nan_and_not_a_picture():
 
 
 def test_the_explainer_that_was_called_is_named():
-    for name in ("grad_cam", "cam_maps"):
+    for name in ("grad_cam", "hires_cam", "ablation_cam"):
         with pytest.raises(ValueError, match=rf"^{name}: target must be in \[0, 4\), got -5\.$"):
             getattr(xaijax, name)(NETWORK, IMAGE, -5)
     for name in ("lime", "lime_fit", "permutation_shap", "shapley_values"):

@@ -18,6 +18,10 @@ def oracle_map(features, head, x, target, channels_last=lambda a: a):
     return oracle.grad_cam(channels_last(A), channels_last(G))
 
 
+def cam_maps(f, x, target, **settings):
+    return xaijax.cam_maps(xaijax.bind(xaijax.grad_cam, f, **settings), x, target)
+
+
 def relative_error(a, b):
     return np.abs(np.asarray(a) - b).max() / np.abs(b).max()
 
@@ -48,7 +52,7 @@ def test_inner_layer_has_gradients_that_vary_over_the_image(x64):
     def rest(A):
         return model.head(jax.nn.relu(model.conv2(A)))
 
-    result = xaijax.cam_maps(model, x, 2, layer="relu#1")
+    result = cam_maps(model, x, 2, layer="relu#1")
     G = jax.jacobian(rest)(stem(x))[2]
     assert np.std(G, axis=(0, 1)).min() > 0
     np.testing.assert_allclose(result.weights, oracle.channel_weights(G), rtol=1e-12)
@@ -125,7 +129,7 @@ def test_one_and_three_dimensional_convolutions(space, x64):
 
 def test_average_pooling_and_dense_layer_give_cam(model):
     """Class activation maps (Zhou et al. 2016): alpha_k = w_k / Z."""
-    result = xaijax.cam_maps(model, image(0), 3)
+    result = cam_maps(model, image(0), 3)
     np.testing.assert_allclose(result.weights, model.dense.kernel[:, 3] / 64, rtol=1e-5)
     cam = np.maximum(model.features(image(0)) @ model.dense.kernel[:, 3], 0) / 64
     assert relative_error(result.map, cam) < 1e-5
@@ -145,7 +149,7 @@ def test_scaled_channels_with_a_head_that_undoes_it(model):
 
 def test_evidence_against_the_target_is_cut_off(model):
     x = image(0)
-    weights = xaijax.cam_maps(model, x, 1).weights
+    weights = cam_maps(model, x, 1).weights
     signed = np.asarray(model.features(x) @ weights)
     assert signed.min() < 0 < signed.max()
     opposite = xaijax.grad_cam(model, x, jnp.array([0.0, -1.0, 0.0, 0.0]))
@@ -156,10 +160,10 @@ def test_evidence_against_the_target_is_cut_off(model):
 def test_margin(model):
     """Weights are linear in the target: those of a margin are a difference."""
     x = image(0)
-    one, two = (xaijax.cam_maps(model, x, c).weights for c in (1, 2))
-    margin = xaijax.cam_maps(model, x, jnp.array([0.0, 1.0, -1.0, 0.0]))
+    one, two = (cam_maps(model, x, c).weights for c in (1, 2))
+    margin = cam_maps(model, x, jnp.array([0.0, 1.0, -1.0, 0.0]))
     np.testing.assert_allclose(margin.weights, one - two, atol=1e-7)
-    as_function = xaijax.cam_maps(model, x, lambda outputs: outputs[1] - outputs[2])
+    as_function = cam_maps(model, x, lambda outputs: outputs[1] - outputs[2])
     np.testing.assert_allclose(as_function.weights, one - two, atol=1e-7)
     assert relative_error(as_function.map, np.asarray(margin.map)) < 1e-6
 
@@ -173,7 +177,7 @@ def test_function_target_over_a_map_of_outputs(model):
     def region(outputs):
         return outputs[:2, :2, 1].sum()
 
-    result = xaijax.cam_maps(segment, image(0), region, layer="relu#2")
+    result = cam_maps(segment, image(0), region, layer="relu#2")
     np.testing.assert_allclose(result.weights, np.full(8, 4 / 64), rtol=1e-6)
 
 
@@ -182,12 +186,12 @@ def test_function_target_over_a_map_of_outputs(model):
 
 def test_layer_by_default_name_and_scope(model):
     x = image(0)
-    assert xaijax.cam_maps(model, x, 1).layer.name == "relu#2"
+    assert cam_maps(model, x, 1).layer.name == "relu#2"
     np.testing.assert_array_equal(
         xaijax.grad_cam(model, x, 1), xaijax.grad_cam(model, x, 1, layer="relu#2")
     )
-    scope = xaijax.cam_maps(model, x, 1, layer="conv2")
-    name = xaijax.cam_maps(model, x, 1, layer="conv2/add")
+    scope = cam_maps(model, x, 1, layer="conv2")
+    name = cam_maps(model, x, 1, layer="conv2/add")
     assert scope.layer.name == name.layer.name == "conv2/add"
     np.testing.assert_array_equal(scope.map, name.map)
 
@@ -199,10 +203,10 @@ def test_nothing_speaks_for_the_target():
     """Features are not negative and the head's weights are: zeros, marked as degenerate."""
     model = cnn(FIRST)
     model.dense.kernel.set_value(-jnp.abs(model.dense.kernel.get_value()))
-    result = xaijax.cam_maps(model, image(0), 0)
+    result = cam_maps(model, image(0), 0)
     np.testing.assert_array_equal(result.map, np.zeros((8, 8)))
     assert result.degenerate
-    assert not xaijax.cam_maps(cnn(FIRST), image(0), 0).degenerate
+    assert not cam_maps(cnn(FIRST), image(0), 0).degenerate
 
 
 def test_the_same_everywhere():
@@ -211,7 +215,7 @@ def test_the_same_everywhere():
             A = jnp.tanh(x)
         return A.mean((0, 1))
 
-    result = xaijax.cam_maps(f, jnp.full((2, 3, 2), 0.5), 0, layer="features")
+    result = cam_maps(f, jnp.full((2, 3, 2), 0.5), 0, layer="features")
     np.testing.assert_allclose(result.map, np.full((2, 3), np.tanh(0.5) / 6), rtol=1e-6)
     assert result.degenerate
     np.testing.assert_array_equal(xaijax.normalize(result.map), np.zeros((2, 3)))
@@ -221,7 +225,10 @@ def test_flat_image_leaves_its_batch_alone():
     model = cnn(SECOND)
     model.conv1.bias.set_value(jnp.zeros(8))
     model.conv2.bias.set_value(jnp.zeros(8))
-    explain = xaijax.bind(xaijax.cam_maps, model)
+
+    def explain(x, target):
+        return cam_maps(model, x, target)
+
     images = jnp.stack([image(0), jnp.zeros((8, 8, 3)), image(1)])
     batch = jax.vmap(explain, (0, None))(images, 1)
     np.testing.assert_array_equal(batch.degenerate, [False, True, False])

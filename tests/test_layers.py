@@ -34,7 +34,7 @@ DEFAULTS = {
     "branching": ("cond", (16, 16, 8)),
     "loop": ("relu", (16, 16, 4)),
     "custom_rules": ("softplus", (16, 16, 8)),
-    "attention": ("conv", (1, 4, 4, 8)),
+    "attention": ("add", (16, 8)),  # the tokens of 4 x 4 patches
 }
 WITHOUT_CONVOLUTION = sorted(NETWORKS.keys() - DEFAULTS.keys())
 
@@ -351,7 +351,7 @@ def test_default_of_a_sequence_model():
 
     default = xaijax.layers(f, image(32, 4)).default
     assert (default.name, default.shape) == ("relu", (1, 32, 8))
-    assert default.channels_last("test", default.zeros()).shape == (32, 8)
+    assert default.feature_map(default.zeros()).shape == (32, 8)
 
 
 # --- Space first, channel last
@@ -367,7 +367,7 @@ def test_channels_last_where_all_sizes_are_equal():
             return (A * 2.0).sum((0, 1, 3))
 
     moved = xaijax.layers(f, x).find("test", "moved/mul")
-    actual = moved.channels_last("test", activation(f, x, "moved/mul"))
+    actual = moved.feature_map(activation(f, x, "moved/mul"))
     assert_close(actual, jax.nn.relu(conv(x, kernel)) * 2.0)
 
 
@@ -378,7 +378,7 @@ def test_channels_last_of_channels_first(name):
     A = activation(f, x, None)
     channels, height, width = A.shape[-3:]
     expected = jnp.stack([A.reshape(channels, height, width)[k] for k in range(channels)], -1)
-    np.testing.assert_array_equal(default.channels_last("test", A), expected)
+    np.testing.assert_array_equal(default.feature_map(A), expected)
 
 
 def test_channels_last_of_a_vector():

@@ -107,7 +107,8 @@ def test_one_feature_with_ridge(key, x64):
 
 def test_constant_model(key):
     result = fit(linear(np.zeros(5), b=7.0), 5, key, num_samples=40)
-    np.testing.assert_array_equal(result.weights, np.zeros(5))
+    # Nothing, next to the rounding of a score of 7.
+    np.testing.assert_allclose(result.weights, np.zeros(5), atol=7 * np.finfo(np.float32).eps)
     assert np.isnan(result.r2)
     np.testing.assert_allclose([result.intercept, result.local_prediction], 7.0, rtol=1e-6)
 

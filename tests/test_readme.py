@@ -8,7 +8,8 @@ import xaijax
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
-def test_examples_run():
+def test_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for the figure that is saved
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
     scope: dict = {}
     for block in blocks:
@@ -17,6 +18,10 @@ def test_examples_run():
     assert scope["cam"].shape == (7, 7)
     assert scope["maps"].shape == (2, 7, 7)
     assert scope["weights"].shape == (224, 224)
+    assert scope["fused"].shape == (224, 224)
+    assert scope["smooth"].shape == scope["margin"].shape == (7, 7)
+    assert scope["told"].layer.name == "relu6#2"
+    assert (tmp_path / "methods.pdf").stat().st_size > 10_000
 
 
 def test_every_method_stands_in_the_table_with_its_taxonomy():

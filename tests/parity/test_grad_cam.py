@@ -1,17 +1,30 @@
-"""Grad-CAM against PyTorch: hooks written by hand, on the same weights."""
+"""Grad-CAM against PyTorch, on the same weights: hooks written by hand, and captum."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx, traverse_util
+from flax import nnx
 from jax.tree_util import Partial
 
 import xaijax
+from tests.parity._nets import (
+    CNN,
+    IMAGES,
+    NETWORKS,
+    TARGETS,
+    ResNet,
+    TorchCNN,
+    TorchResNet,
+    assert_maps,
+    evaluated,
+    linen_variables,
+    our_maps,
+    to_torch,
+    torch,
+    torch_network,
+)
 from xaijax.models import efficientnet_lite0, preprocess
-
-torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.parity
 
@@ -58,126 +71,6 @@ def compare(f, model, pairs, targets, image, precision):
 # --- A plain and a residual network
 
 
-class TorchCNN(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = torch.nn.Conv2d(3, 8, 3, padding=1)
-        self.conv2 = torch.nn.Conv2d(8, 12, 5, padding=2)
-        self.conv3 = torch.nn.Conv2d(12, 16, 3, stride=2, padding=1)
-        self.relu1, self.relu2, self.relu3 = (torch.nn.ReLU() for _ in range(3))
-        self.pool = torch.nn.MaxPool2d(2)
-        self.head = torch.nn.Linear(16, 10)
-
-    def forward(self, x):
-        x = self.pool(self.relu1(self.conv1(x)))
-        x = self.relu3(self.conv3(self.relu2(self.conv2(x))))
-        return self.head(x.mean((2, 3)))
-
-
-class CNN(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        x = nn.relu(conv(8, 3, "conv1")(x))
-        x = nn.max_pool(x, (2, 2), (2, 2))
-        x = nn.relu(conv(12, 5, "conv2")(x))
-        x = nn.relu(conv(16, 3, "conv3", stride=2)(x))
-        return nn.Dense(10, name="head")(x.mean((0, 1)))
-
-
-def conv(features, size, name, stride=1):
-    # PyTorch pads both sides alike, also where the stride is 2.
-    pad = [(size // 2, size // 2)] * 2
-    return nn.Conv(features, (size, size), stride, padding=pad, name=name)
-
-
-class TorchBlock(torch.nn.Module):
-    def __init__(self, features_in, features, stride):
-        super().__init__()
-        self.conv1 = torch.nn.Conv2d(features_in, features, 3, stride, 1)
-        self.bn1 = torch.nn.BatchNorm2d(features)
-        self.conv2 = torch.nn.Conv2d(features, features, 3, 1, 1)
-        self.bn2 = torch.nn.BatchNorm2d(features)
-        self.project = stride != 1 or features_in != features
-        if self.project:
-            self.conv3 = torch.nn.Conv2d(features_in, features, 1, stride)
-            self.bn3 = torch.nn.BatchNorm2d(features)
-        self.relu1 = torch.nn.ReLU()
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        return torch.relu(y + (self.bn3(self.conv3(x)) if self.project else x))
-
-
-class TorchResNet(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = torch.nn.Conv2d(3, 8, 3, padding=1)
-        self.block1, self.block2 = TorchBlock(8, 8, 1), TorchBlock(8, 16, 2)
-        self.head = torch.nn.Linear(16, 10)
-
-    def forward(self, x):
-        x = self.block2(self.block1(torch.relu(self.stem(x))))
-        return self.head(x.mean((2, 3)))
-
-
-class Block(nn.Module):
-    features: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x):
-        y = nn.relu(norm("bn1")(conv(self.features, 3, "conv1", self.stride)(x)))
-        y = norm("bn2")(conv(self.features, 3, "conv2")(y))
-        if y.shape != x.shape:
-            x = norm("bn3")(conv(self.features, 1, "conv3", self.stride)(x))
-        return nn.relu(x + y)
-
-
-class ResNet(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        x = nn.relu(conv(8, 3, "stem")(x))
-        x = Block(16, 2, name="block2")(Block(8, 1, name="block1")(x))
-        return nn.Dense(10, name="head")(x.mean((0, 1)))
-
-
-def norm(name):
-    return nn.BatchNorm(use_running_average=True, epsilon=1e-5, name=name)
-
-
-def evaluated(cls):
-    """A network in evaluation, its weights and running statistics random."""
-    torch.manual_seed(0)
-    model = cls().eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.weight)
-            torch.nn.init.normal_(module.bias)
-            torch.nn.init.normal_(module.running_mean)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-    return model
-
-
-def linen_variables(model, dtype):
-    """The weights of a PyTorch network whose modules have the names of the linen network's."""
-    flat = {}
-    for name, module in model.named_modules():
-        path = tuple(name.split("."))
-        if isinstance(module, torch.nn.Conv2d):
-            flat["params", *path, "kernel"] = module.weight.permute(2, 3, 1, 0)
-        elif isinstance(module, torch.nn.Linear):
-            flat["params", *path, "kernel"] = module.weight.T
-        elif isinstance(module, torch.nn.BatchNorm2d):
-            flat["params", *path, "scale"] = module.weight
-            flat["batch_stats", *path, "mean"] = module.running_mean
-            flat["batch_stats", *path, "var"] = module.running_var
-        else:
-            continue
-        flat["params", *path, "bias"] = module.bias
-    arrays = {path: jnp.asarray(tensor.detach().numpy(), dtype) for path, tensor in flat.items()}
-    return traverse_util.unflatten_dict(arrays)
-
-
 @pytest.fixture(scope="module")
 def noise():
     return np.random.default_rng(0).normal(size=(32, 24, 3))
@@ -209,6 +102,18 @@ def test_residual_network(noise, precision):
     }
     f = Partial(ResNet().apply, linen_variables(model, precision))
     compare(f, model, pairs, range(4), noise, precision)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_captum(network):
+    attr = pytest.importorskip("captum.attr")
+    model, modules = torch_network(network)
+    for dtype, limit in TOLERANCE.items():
+        maps = our_maps(xaijax.grad_cam, network, dtype)
+        for actual, module in zip(maps, modules, strict=True):
+            captum = attr.LayerGradCam(model, module)
+            expected = captum.attribute(to_torch(IMAGES), target=TARGETS)[:, 0]
+            assert_maps(actual, expected.detach().numpy(), limit)
 
 
 # --- EfficientNet-Lite0 with its ImageNet weights
