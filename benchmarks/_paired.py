@@ -44,6 +44,11 @@ def measure(
     return {name: _summary(seconds[name], seconds[base]) for name in seconds}
 
 
+def flops(jitted: Any, *args: Any, **options: Any) -> float:
+    """What the compiled program computes, as XLA counts it."""
+    return jitted.lower(*args, **options).compile().cost_analysis()["flops"]
+
+
 def is_noisy(measured: Mapping[str, Mapping[str, float]]) -> bool:
     """Whether the control says that this run cannot be trusted."""
     return not _CONTROL[0] <= measured["control"]["ratio"] <= _CONTROL[1]
