@@ -44,9 +44,9 @@ def measure(
     return {name: _summary(seconds[name], seconds[base]) for name in seconds}
 
 
-def flops(jitted: Any, *args: Any, **options: Any) -> float:
-    """What the compiled program computes, as XLA counts it."""
-    return jitted.lower(*args, **options).compile().cost_analysis()["flops"]
+def flops(lowered: jax.stages.Lowered) -> float:
+    """What a program computes once it is compiled, as XLA counts it."""
+    return lowered.compile().cost_analysis()["flops"]
 
 
 def is_noisy(measured: Mapping[str, Mapping[str, float]]) -> bool:

@@ -56,31 +56,31 @@ def _images(batch: int) -> jax.Array:
     return jnp.stack([x * (1 + 0.01 * i) for i in range(batch)])
 
 
-def _programs(f: Any, batch: int, target: int = TARGET) -> dict[str, tuple[Any, ...]]:
-    """A forward pass and the maps, of one image or of a batch: jitted functions with their arguments."""
+def _programs(
+    f: Any, batch: int, target: int = TARGET
+) -> dict[str, tuple[Any, Any, tuple[Any, ...]]]:
+    """A forward pass and the maps, of one image or of a batch: how to call, how to lower, with which arguments."""
     xs, targets = _images(batch), jnp.full(batch, target, jnp.int32)
     explainers = {name: getattr(xaijax, name) for name in _GRADIENT}
     if batch == 1:
         forward = jax.jit(lambda f, x: xaijax.lower(f)(x))
-        maps = {name: (explain, f, xs[0], target) for name, explain in explainers.items()}
-        return {"forward": (forward, f, xs[0]), **maps}
+        one = {name: (e, e.program, (f, xs[0], target)) for name, e in explainers.items()}
+        return {"forward": (forward, forward.lower, (f, xs[0])), **one}
     forward = jax.jit(lambda f, xs: jax.vmap(xaijax.lower(f))(xs))
-    maps = {
-        name: (jax.jit(jax.vmap(explain, (None, 0, 0))), f, xs, targets)
-        for name, explain in explainers.items()
-    }
-    return {"forward": (forward, f, xs), **maps}
+    jitted = {name: jax.jit(jax.vmap(e, (None, 0, 0))) for name, e in explainers.items()}
+    many = {name: (e, e.lower, (f, xs, targets)) for name, e in jitted.items()}
+    return {"forward": (forward, forward.lower, (f, xs)), **many}
 
 
-def _contestants(programs: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
-    return {name: functools.partial(*program) for name, program in programs.items()}
+def _contestants(programs: dict[str, tuple[Any, Any, tuple[Any, ...]]]) -> dict[str, Any]:
+    return {name: functools.partial(run, *args) for name, (run, _, args) in programs.items()}
 
 
 def gradient(f: Any, batch: int, rounds: int) -> dict[str, Any]:
     """Gradient-based maps over one forward pass."""
     programs = _programs(f, batch)
     time = measure(_contestants(programs), base="forward", rounds=rounds)
-    count = {name: flops(*program) for name, program in programs.items()}
+    count = {name: flops(lower(*args)) for name, (_, lower, args) in programs.items()}
     more = {name: count[name] / count["forward"] for name in _GRADIENT}
     return {"time": time, "noisy": is_noisy(time), "flops_over_forward": more}
 

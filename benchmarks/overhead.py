@@ -39,7 +39,7 @@ def grad_cam(rounds: int) -> dict[str, Any]:
         base="forward",
         rounds=rounds,
     )
-    more = flops(xaijax.grad_cam, f, x, TARGET) / flops(forward, f, x)
+    more = flops(xaijax.grad_cam.program(f, x, TARGET)) / flops(forward.lower(f, x))
     return {"time": time, "noisy": is_noisy(time), "flops_over_forward": more}
 
 
@@ -87,11 +87,11 @@ def memory() -> dict[str, Any]:
     lime, shapley = {}, {}
     for n in (2**6, 2**9, 2**12):
         lime[n] = temporary(
-            xaijax.lime.lower(f, x, TARGET, key, mask=mask, num_samples=n, batch_size=_CHUNK)
+            xaijax.lime.program(f, x, TARGET, key, mask=mask, num_samples=n, batch_size=_CHUNK)
         )
         permutations = max(n // pair, 1)
         shapley[2 + permutations * pair] = temporary(
-            xaijax.permutation_shap.lower(
+            xaijax.permutation_shap.program(
                 f, x, TARGET, key, mask=mask, num_permutations=permutations, batch_size=_CHUNK
             )
         )

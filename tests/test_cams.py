@@ -869,7 +869,7 @@ def deep(x):
 @pytest.mark.parametrize("name", ["grad_cam", "layer_cam"])
 def test_several_layers_are_one_backward_pass(name):
     def flops(layer):
-        lowered = getattr(xaijax, name).lower(deep, image(0, jnp.float64, 12), 1, layer=layer)
+        lowered = getattr(xaijax, name).program(deep, image(0, jnp.float64, 12), 1, layer=layer)
         return lowered.compile().cost_analysis()["flops"]
 
     early, late = flops("block1"), flops("block4")

@@ -65,6 +65,14 @@ def test_jit_of_a_bound_explainer(case):
     assert_same(jax.jit(explain)(x, 1, *case.keys()), explain(x, 1, *case.keys()))
 
 
+def test_jit_of_an_explainer_is_lowered_as_any_function():
+    """JAX's wrappers take over the attributes of what they wrap."""
+    many = jax.jit(jax.vmap(xaijax.grad_cam, (None, 0, 0)))
+    xs = jnp.stack([image(0), image(1), image(2)])
+    program = many.lower(cnn(FIRST), xs, jnp.array([0, 1, 2]))
+    assert jax.tree.leaves(program.out_info)[0].shape == (3, 8, 8)
+
+
 def test_jit_does_not_remember_the_weights():
     x = image(0)
     for seed in (FIRST, SECOND):

@@ -510,7 +510,7 @@ UNCOUNTED = {"linen_scan", "loop", "branching", "attention"}
 def test_grad_cam_at_the_default_layer_costs_one_forward_pass(name):
     f, x = NETWORKS[name]()
     with xaijax.plain_convolutions():
-        cam = xaijax.grad_cam.lower(f, x, 0)
+        cam = xaijax.grad_cam.program(f, x, 0)
     forward = jax.jit(lambda x: f(x)).lower(x)
     flops = [program.compile().cost_analysis()["flops"] for program in (cam, forward)]
     assert flops[0] <= 1.05 * flops[1]

@@ -21,7 +21,7 @@ def setting():
 def test_grad_cam_costs_the_flops_of_a_forward_pass(setting):
     f, x, _ = setting
     forward = jax.jit(lambda f, x: xaijax.lower(f)(x)).lower(f, x).compile()
-    cam = xaijax.grad_cam.lower(f, x, 967).compile()
+    cam = xaijax.grad_cam.program(f, x, 967).compile()
     assert cam.cost_analysis()["flops"] <= 1.05 * forward.cost_analysis()["flops"]
 
 
@@ -32,10 +32,10 @@ def test_memory_does_not_grow_with_the_samples(setting, method):
 
     def temporary_bytes(samples):
         if method == "lime":
-            program = xaijax.lime.lower(f, x, 0, key, mask=mask, num_samples=samples, batch_size=8)
+            program = xaijax.lime.program(f, x, 0, key, mask=mask, num_samples=samples, batch_size=8)
         else:
             count = max(samples // pair, 1)
-            program = xaijax.permutation_shap.lower(
+            program = xaijax.permutation_shap.program(
                 f, x, 0, key, mask=mask, num_permutations=count, batch_size=8
             )
         return program.compile().memory_analysis().temp_size_in_bytes

@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_samples(method):
     }
     small, large = (
         getattr(xaijax, method)
-        .lower(model, x, 0, jax.random.key(0), mask=mask, batch_size=32, **sizes)
+        .program(model, x, 0, jax.random.key(0), mask=mask, batch_size=32, **sizes)
         .compile()
         .memory_analysis()
         .temp_size_in_bytes

@@ -209,7 +209,7 @@ EXPLAINERS = {
 def _timed(explain: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
     """Run an explainer; seconds for tracing, compiling and running apart."""
     start = time.perf_counter()
-    program = explain.lower(*args, **kwargs)
+    program = explain.program(*args, **kwargs)
     traced = time.perf_counter()
     program.compile()
     compiled = time.perf_counter()

@@ -63,7 +63,7 @@ class Explainer(Protocol, Generic[P, R]):
         """Explain."""
         ...
 
-    def lower(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Lowered:
+    def program(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Lowered:
         """The program for these arguments, not compiled: for its cost, memory and text."""
         ...
 
@@ -153,7 +153,8 @@ def explainer(
             **dict.fromkeys(positive, True),
             **dict.fromkeys(not_negative, False),
         }
-        wrapper.lower = lambda *a, **k: compiled.lower(*prepare(*a, **k))  # type: ignore[attr-defined]
+        # Not named `lower`: JAX's own wrappers copy attributes, and `jit(vmap(explain)).lower` would be this one.
+        wrapper.program = lambda *a, **k: compiled.lower(*prepare(*a, **k))  # type: ignore[attr-defined]
         return cast(Explainer[P, R], wrapper)
 
     return decorate
