@@ -114,17 +114,18 @@ def fresh(code):
     return done.stdout.split()
 
 
-def test_import_loads_no_extra():
-    loaded = fresh("import sys, xaijax; print(*{name.split('.')[0] for name in sys.modules})")
+def test_explainers_load_no_extra():
+    code = "import sys, xaijax; xaijax.explainers(); print(*{n.split('.')[0] for n in sys.modules})"
+    loaded = fresh(code)
     assert "jax" in loaded
     extras = {"flax", "matplotlib", "skimage", "sklearn", "torch", "PIL", "tqdm", "optax"}
     assert not extras & set(loaded)
 
 
 def test_import_is_quick():
-    """At most a fifth of what JAX itself costs, in the best of five processes."""
+    """Against what JAX itself costs, in the best of five processes; methods are loaded when they are used."""
     code = (
         "import time; start = time.perf_counter(); import jax; middle = time.perf_counter();"
         "import xaijax; print((time.perf_counter() - middle) / (middle - start))"
     )
-    assert min(float(fresh(code)[0]) for _ in range(5)) < 0.2
+    assert min(float(fresh(code)[0]) for _ in range(5)) < 0.05

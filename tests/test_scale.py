@@ -32,7 +32,9 @@ def test_memory_does_not_grow_with_the_samples(setting, method):
 
     def temporary_bytes(samples):
         if method == "lime":
-            program = xaijax.lime.program(f, x, 0, key, mask=mask, num_samples=samples, batch_size=8)
+            program = xaijax.lime.program(
+                f, x, 0, key, mask=mask, num_samples=samples, batch_size=8
+            )
         else:
             count = max(samples // pair, 1)
             program = xaijax.permutation_shap.program(

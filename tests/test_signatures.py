@@ -113,11 +113,13 @@ def test_bibliography_entries_are_complete():
 
 
 def test_all_is_complete():
-    body = ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+    body = ast.parse((PACKAGE / "__init__.pyi").read_text("utf-8")).body
     names = {
         alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     names |= {node.name for node in body if isinstance(node, ast.FunctionDef)}
     assert names == set(xaijax.__all__)
+    written = next(ast.literal_eval(n.value) for n in body if isinstance(n, ast.Assign))
+    assert names == set(written)
     undocumented = [k for k in names if callable(v := getattr(xaijax, k)) and not v.__doc__]
     assert not undocumented

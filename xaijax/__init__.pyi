@@ -1,0 +1,133 @@
+"""What `import xaijax` gives, loaded when it is first used; `__init__.py` reads this file, and so do type checkers."""
+
+from .activation import (
+    CamMaps,
+    ablation_cam,
+    cam,
+    cam_maps,
+    eigen_cam,
+    eigen_grad_cam,
+    fg_cam,
+    finer_cam,
+    full_grad,
+    fuse,
+    grad_cam,
+    grad_cam_elementwise,
+    grad_cam_pp,
+    hires_cam,
+    is_cam,
+    kpca_cam,
+    layer_cam,
+    random_cam,
+    score_cam,
+    shapley_cam,
+    ss_cam,
+    xgrad_cam,
+)
+from .combine import (
+    aug_smooth,
+    grad_cam_lrp,
+    guided_grad_cam,
+    smooth_grad,
+    smooth_grad_squared,
+    var_grad,
+)
+from .core._binding import Bound, bind, checked
+from .core._citation import citation
+from .core._explainer import Explainer, Taxonomy, explainer
+from .core._interpreter import DEFER, Interpreter, Site, trace
+from .core._layers import Layer, Layers, layers
+from .core._least_squares import LinearFit, weighted_ridge
+from .core._lower import lower, plain_convolutions
+from .core._maps import blur, normalize, resize
+from .core._mask import Mask, columns, segments, tokens
+from .core._model import as_model, black_box, probabilities
+from .core._progress import progress
+from .core._provenance import provenance
+from .core._score import Target, score
+from .core._superpixels import superpixels
+from .core._tap import Tap, split, tap
+from .perturbation import LimeFit, lime, lime_fit
+from .propagation import deconvnet, guided_backprop, lrp
+from .shapley import ShapleyValues, permutation_shap, shapley_values
+
+__version__: str
+
+__all__ = [
+    "DEFER",
+    "Bound",
+    "CamMaps",
+    "Explainer",
+    "Interpreter",
+    "Layer",
+    "Layers",
+    "LimeFit",
+    "LinearFit",
+    "Mask",
+    "ShapleyValues",
+    "Site",
+    "Tap",
+    "Target",
+    "Taxonomy",
+    "ablation_cam",
+    "as_model",
+    "aug_smooth",
+    "bind",
+    "black_box",
+    "blur",
+    "cam",
+    "cam_maps",
+    "checked",
+    "citation",
+    "columns",
+    "deconvnet",
+    "eigen_cam",
+    "eigen_grad_cam",
+    "explainer",
+    "explainers",
+    "fg_cam",
+    "finer_cam",
+    "full_grad",
+    "fuse",
+    "grad_cam",
+    "grad_cam_elementwise",
+    "grad_cam_lrp",
+    "grad_cam_pp",
+    "guided_backprop",
+    "guided_grad_cam",
+    "hires_cam",
+    "is_cam",
+    "kpca_cam",
+    "layer_cam",
+    "layers",
+    "lime",
+    "lime_fit",
+    "lower",
+    "lrp",
+    "normalize",
+    "permutation_shap",
+    "plain_convolutions",
+    "probabilities",
+    "progress",
+    "provenance",
+    "random_cam",
+    "resize",
+    "score",
+    "score_cam",
+    "segments",
+    "shapley_cam",
+    "shapley_values",
+    "smooth_grad",
+    "smooth_grad_squared",
+    "split",
+    "ss_cam",
+    "superpixels",
+    "tap",
+    "tokens",
+    "trace",
+    "var_grad",
+    "weighted_ridge",
+    "xgrad_cam",
+]
+
+def explainers() -> dict[str, Explainer]: ...
