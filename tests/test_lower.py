@@ -111,10 +111,10 @@ def test_explainers_use_it_unless_told_not_to():
         return jax.nn.relu(depthwise(x)).mean((0, 1))
 
     x = jax.random.normal(jax.random.key(0), (8, 8, 3))
-    fast = xaijax.grad_cam.lower(f, x, 0).as_text()
+    fast = xaijax.grad_cam.program(f, x, 0).as_text()
     cam = xaijax.grad_cam(f, x, 0)
     with plain_convolutions():
-        plain = xaijax.grad_cam.lower(f, x, 0).as_text()
+        plain = xaijax.grad_cam.program(f, x, 0).as_text()
         np.testing.assert_allclose(cam, xaijax.grad_cam(f, x, 0), rtol=1e-5)
     assert "stablehlo.convolution" not in fast
     assert "stablehlo.convolution" in plain

@@ -12,10 +12,10 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from tests.networks import NETWORKS, conv, softplus, square
-from xaijax import DEFER, trace
+from xaijax import DEFER, Interpreter, trace
+from xaijax.core._twin import twin
 from xaijax.propagation import epsilon, lrp, uniform
 from xaijax.propagation._facts import find_facts
-from xaijax.propagation._walk import Walk, holds_equations, twin
 
 # --- Facts and the walk
 
@@ -31,7 +31,7 @@ def broken_facts(f, x):
     )
 
     def visit(site, *values):
-        if holds_equations(site) and site.op != "cond":
+        if site.holds_equations and site.op != "cond":
             return DEFER
         for value, known in zip(values, facts.inputs[site.path], strict=True):
             if known.nonnegative:
@@ -45,7 +45,7 @@ def broken_facts(f, x):
                 wrong.append((value != lax.slice_in_dim(value, 0, 1, axis=axis)).any())
         return site(*values)
 
-    program.run(Walk(visit, open_custom=True, unroll=lambda site: True), x)
+    program.run(Interpreter(visit, open_custom=True, unroll=lambda site: True), x)
     return jnp.stack([jnp.asarray(w) for w in wrong]).any(), said
 
 
@@ -83,7 +83,7 @@ def test_cond_is_walked(name):
         return DEFER
 
     def run(x):
-        return trace(f, x).run(Walk(visit), x)
+        return trace(f, x).run(Interpreter(visit), x)
 
     np.testing.assert_allclose(run(x), f(x), rtol=1e-6)
     np.testing.assert_allclose(run(-x), f(-x), rtol=1e-6)

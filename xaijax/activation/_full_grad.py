@@ -90,15 +90,8 @@ def full_gradients(
 
     def y(x: Array, shifts: list[Array] | None) -> tuple[Array, tuple[Any, list[Path], Array]]:
         biases = _Biases(shifts)
-        interpreter = Interpreter(
-            biases.visit,
-            unroll=lambda site: True,
-            index=lambda value, step: biases.added(value)[step],
-            stack=lambda values: jnp.stack([biases.added(v) for v in values]),
-        )
-        ends = program.walk(interpreter, program.weights, [x])
-        outputs = jax.tree.unflatten(program.out_tree, [biases.added(v) for v in ends])
-        value = score(outputs, target, where=where)
+        interpreter = Interpreter(biases.visit, settle=biases.added, unroll=lambda site: True)
+        value = score(program.run(interpreter, x), target, where=where)
         return value, (biases.found, biases.paths, value)
 
     paths: list[Path] = []

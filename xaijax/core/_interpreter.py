@@ -5,8 +5,8 @@ the outputs of each equation. Reading an activation, overriding it, listing the 
 few lines, and no model is edited. A visitor may answer
 
 * with the outputs: whatever it likes instead of (or computed from) the equation's own;
-* `DEFER`: evaluate as usual. An equation that holds other equations (`jit`, `remat`, `scan`) is then opened,
-  and the visitor sees what is inside.
+* `DEFER`: evaluate as usual. An equation that holds other equations (`jit`, `remat`, `scan`, `cond`) is then
+  opened, and the visitor sees what is inside.
 
 Rules of the walk:
 
@@ -15,7 +15,9 @@ Rules of the walk:
 * `site.active` tells which inputs depend on the model's input `x` (and not on its weights alone), `site.read` which
   outputs somebody reads.
 * The values need not be arrays. A visitor that answers every equation may pass anything (`layers` passes names);
-  then it gives the interpreter its own `lift`, `index` and `stack`: what a constant is, and the way through a scan.
+  then it gives the interpreter its own `lift`, `index`, `stack` and `choose`: what a constant is, and the way through
+  a scan and a cond. A visitor whose values sometimes wait to be arrays says with `settle` how they become some.
+* An `edit` changes what everything later sees of an equation, also of one that was opened.
 * An equation is evaluated through a program of that one equation, which keeps its custom derivative, its source
   line and its parameters; `Primitive.bind` changed its protocol between JAX versions.
 
@@ -24,7 +26,7 @@ This is the only file that reads jaxprs. It needs of JAX: `make_jaxpr`, `jax.ext
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -83,8 +85,18 @@ class Site:
 
     @property
     def is_call(self) -> bool:
-        """Whether the equation only holds other equations."""
+        """Whether the equation only holds other equations, which run once."""
         return self.op in _CALLS
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the equation is a function with a derivative of its own."""
+        return self.op in _CUSTOM
+
+    @property
+    def holds_equations(self) -> bool:
+        """Whether a visitor may defer to the equations inside; a `while`, say, is never opened."""
+        return self.is_call or self.is_custom or self.op in ("scan", "cond")
 
     @property
     def function_name(self) -> str:
@@ -153,6 +165,9 @@ class Interpreter:
       lift: what a constant of the program is to the visitor; itself by default.
       index: `(value, step) -> value`, the part of a scanned value that one step sees.
       stack: `values -> value`, the steps' outputs as one value.
+      choose: `(index, branches, *operands) -> outputs`, the way through a cond.
+      settle: what makes an array of a value that waits; called where JAX itself takes over (a scan, a cond, the end).
+      edit: `(site, outputs) -> outputs`, what everything later sees of an equation.
     """
 
     def __init__(
@@ -164,10 +179,14 @@ class Interpreter:
         lift: Callable[[Any], Any] = lambda constant: constant,
         index: Callable[[Any, int], Any] = lambda value, step: value[step],
         stack: Callable[[Sequence[Any]], Any] = jnp.stack,
+        choose: Callable[..., Sequence[Any]] = lax.switch,
+        settle: Callable[[Any], Any] = lambda value: value,
+        edit: Callable[[Site, list[Any]], list[Any]] = lambda site, outputs: outputs,
     ):
         self.visit = visit
         self.opened = _CALLS | (_CUSTOM if open_custom else frozenset())
         self.unroll, self.lift, self.index, self.stack = unroll, lift, index, stack
+        self.choose, self.settle, self.edit = choose, settle, edit
 
     def run(
         self,
@@ -208,15 +227,37 @@ class Interpreter:
         return [value for value, _ in ends], [flag for _, flag in ends]
 
     def _step(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
+        outs, live = self._evaluate(site, values)
+        return self.edit(site, outs), live
+
+    def _evaluate(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
+        if site.op in ("scan", "cond"):
+            values = [self.settle(value) for value in values]
         out = self.visit(site, *values)
         if out is DEFER and site.op in self.opened:
             jaxpr, consts = _body(site.params)
             return self.run(jaxpr, consts, values, site.active, site.scope, site.path, site.read)
         if out is DEFER and site.op == "scan" and any(site.active) and site.params["length"]:
             return self._scan(site, values)
+        if out is DEFER and site.op == "cond" and any(site.active):
+            return self._cond(site, *values)
         out = site(*values) if out is DEFER else out
         outs = [out] if len(site.eqn.outvars) == 1 else list(out)
         return outs, [any(site.active)] * len(outs)
+
+    def _settled(self, body: Any, *args: Any) -> list[Any]:
+        """What leaves the body of a scan or a cond."""
+        outs, _ = self.run(body.jaxpr, body.consts, *args)
+        return [self.settle(out) for out in outs]
+
+    def _cond(self, site: Site, index: Any, *operands: Any) -> tuple[list[Any], list[bool]]:
+        def branch(position: int, body: Any) -> Callable[..., list[Any]]:
+            path, active = (*site.path, position), site.active[1:]
+            return lambda *args: self._settled(body, args, active, site.scope, path)
+
+        bodies = [branch(i, body) for i, body in enumerate(site.params["branches"])]
+        outs = list(self.choose(index, bodies, *operands))
+        return outs, [True] * len(outs)
 
     def _scan(self, site: Site, values: list[Any]) -> tuple[list[Any], list[bool]]:
         p = site.params
@@ -226,8 +267,7 @@ class Interpreter:
         xs = values[num_consts + num_carry :]
 
         def step(carry: list[Any], x: list[Any], path: Path, scope: str) -> tuple[list, list]:
-            inputs = [*consts, *carry, *x]
-            outs, _ = self.run(body.jaxpr, body.consts, inputs, active, scope, path)
+            outs = self._settled(body, [*consts, *carry, *x], active, scope, path)
             return outs[:num_carry], outs[num_carry:]
 
         if not self.unroll(site):
@@ -272,7 +312,8 @@ class Program:
         """As `run`, on values of any kind: one for each weight and each leaf of the input."""
         active = [False] * len(weights) + [True] * len(leaves)
         jaxpr, consts = self.closed.jaxpr, self.closed.consts
-        return interpreter.run(jaxpr, consts, [*weights, *leaves], active)[0]
+        outs, _ = interpreter.run(jaxpr, consts, [*weights, *leaves], active)
+        return [interpreter.settle(out) for out in outs]
 
 
 def trace(f: Callable[..., Any], x: Any) -> Program:
@@ -283,6 +324,27 @@ def trace(f: Callable[..., Any], x: Any) -> Program:
     start = _wrapping(f)
     paths = tuple(tuple(map(_key_name, path[start:])) for path, leaf in leaves if is_weight(leaf))
     return Program(closed, paths, weights, jax.tree.structure(out))
+
+
+def primitives(text: str) -> frozenset[str]:
+    """The primitives that a text names."""
+    return frozenset(text.split())
+
+
+def on_the_way(paths: Sequence[Path]) -> frozenset[Path]:
+    """The paths of all that holds these equations."""
+    return frozenset(path[:n] for path in paths for n in range(len(path)))
+
+
+def steps_differ(decisions: Mapping[Path, Any], scan: Path, length: int) -> bool:
+    """Whether the steps of a scan want to be treated differently, so that it must be unrolled."""
+    depth = len(scan)
+    steps: dict[int, dict[Path, Any]] = {i: {} for i in range(length)}
+    for path, decision in decisions.items():
+        if path[:depth] == scan:
+            steps[path[depth]][path[depth + 1 :]] = decision
+    first, *rest = steps.values()
+    return any(step != first for step in rest)
 
 
 def depends(function: Callable[..., Any], *args: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array
 
 from xaijax.core._errors import complaint
-from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, Visitor, trace
+from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, Visitor, on_the_way, trace
 from xaijax.core._layers import Layer, list_layers
 from xaijax.core._lower import lowered
 
@@ -150,20 +150,13 @@ def editor(edits: Mapping[Layer, Callable[[Any], Any]], visit: Visitor) -> Inter
 
     Only what holds such a layer is opened for its sake, and only a scan with one inside is unrolled.
     """
+    holders = on_the_way([layer.path for layer in edits])
 
-    def edit(site: Site, *inputs: Any) -> Any:
+    def ask(site: Site, *inputs: Any) -> Any:
+        return DEFER if site.path in holders else visit(site, *inputs)
+
+    def edit(site: Site, outputs: list[Any]) -> list[Any]:
         here = {layer.output: change for layer, change in edits.items() if layer.path == site.path}
-        if not here:
-            return DEFER if on_the_way(site) else visit(site, *inputs)
-        values = visit(site, *inputs)
-        values = site(*inputs) if values is DEFER else values
-        several = len(site.outputs) > 1
-        changed = [
-            here[i](v) if i in here else v for i, v in enumerate(values if several else [values])
-        ]
-        return changed if several else changed[0]
+        return [here[i](value) if i in here else value for i, value in enumerate(outputs)]
 
-    def on_the_way(site: Site) -> bool:
-        return any(layer.path[: len(site.path)] == site.path for layer in edits)
-
-    return Interpreter(edit, unroll=on_the_way)
+    return Interpreter(ask, edit=edit, unroll=lambda site: site.path in holders)

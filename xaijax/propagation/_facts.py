@@ -11,14 +11,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from xaijax.core._interpreter import DEFER, Path, Program, Site
+from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, primitives
 from xaijax.core._tree import dtype_of, is_traced
-from xaijax.propagation._walk import Walk, holds_equations, is_custom, names
 
 #: Linear in the input and in the weights: a convolution, a dense layer.
 CONTRACTIONS = frozenset({"conv_general_dilated", "dot_general"})
 
-_MOVES = names(
+_MOVES = primitives(
     "broadcast_in_dim concatenate convert_element_type copy cumsum dynamic_slice gather pad reduce_max reduce_min "
     "reduce_precision reduce_sum reduce_window_max reduce_window_min reduce_window_sum reshape rev select_n slice "
     "sort split squeeze stack tile name transpose"
@@ -29,11 +28,11 @@ _NEVER_NEGATIVE = frozenset({"abs", "exp", "exp2", "logistic", "sqrt", "square"}
 # A number stays that number.
 _KEEP_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "copy", "reshape", "squeeze"})
 # An output hangs on the inputs in the same place, and on no others.
-_SAME_PLACE = names(
+_SAME_PLACE = primitives(
     "add convert_element_type copy div exp integer_pow mul neg pow rsqrt sqrt square sub"
 )
 # They tell apart what is above and below zero, and compute nothing.
-_SELECTING = names(
+_SELECTING = primitives(
     "and broadcast_in_dim clamp convert_element_type copy eq ge gt le lt max min mul ne not or select_n"
 )
 
@@ -104,9 +103,9 @@ def find_facts(program: Program) -> Facts:
         if site.op == "scan" and any(site.active) and site.params["length"]:
             facts.scans[site.path] = site.params["length"]
             return DEFER
-        if is_custom(site):
+        if site.is_custom:
             facts.custom[site.path] = site
-        if holds_equations(site) and site.op != "scan" and (site.op != "cond" or any(site.active)):
+        if site.holds_equations and site.op != "scan" and (site.op != "cond" or any(site.active)):
             return DEFER
         facts.sites[site.path], facts.inputs[site.path] = site, known
         position = _rectified(site, known)
@@ -118,7 +117,7 @@ def find_facts(program: Program) -> Facts:
     def choose(index: Fact, branches: Sequence[Callable[..., Any]], *known: Fact) -> list[Fact]:
         return [_join(column) for column in zip(*(run(*known) for run in branches), strict=True)]
 
-    walk = Walk(
+    walk = Interpreter(
         visit,
         choose=choose,
         open_custom=True,
@@ -136,7 +135,7 @@ def find_facts(program: Program) -> Facts:
 def only_selects(site: Site) -> bool:
     """Whether a function computes nothing, as a rectifier: its own derivative is then no other than ours."""
     return all(
-        only_selects(inner) if holds_equations(inner) else inner.op in _SELECTING
+        only_selects(inner) if inner.holds_equations else inner.op in _SELECTING
         for inner in site.body
     )
 

@@ -16,18 +16,28 @@ from jaxtyping import Array
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
 from xaijax.core._inputs import check_float
-from xaijax.core._interpreter import DEFER, Path, Program, Site, trace
+from xaijax.core._interpreter import (
+    DEFER,
+    Interpreter,
+    Path,
+    Program,
+    Site,
+    on_the_way,
+    primitives,
+    steps_differ,
+    trace,
+)
 from xaijax.core._layers import list_layers
 from xaijax.core._lower import lowered
 from xaijax.core._score import Target, score
+from xaijax.core._twin import twin
 from xaijax.propagation._facts import find_facts, only_selects
-from xaijax.propagation._walk import Walk, names, on_the_way, steps_differ, twin
 
 _guided_relu = twin(jax.nn.relu, lambda R, y, f: (jnp.where((f > 0) & (R > 0), R, 0),))
 _deconv_relu = twin(jax.nn.relu, lambda R, y, f: (jnp.where(R > 0, R, 0),))
 
 # What is left of the names of operations are the activation functions.
-_NO_ACTIVATION = names(
+_NO_ACTIVATION = primitives(
     "add add_any concatenate conv copy div dot max max_pool min mul neg reduce_max reduce_sum reduce_window_sum "
     "reshape rsqrt select_n slice split stop_gradient sub transpose"
 )
@@ -150,7 +160,7 @@ def _with_rectifiers(
     def unroll(site: Site) -> bool:
         return steps_differ(rectified, site.path, site.params["length"])
 
-    walk = Walk(visit, open_custom=True, unroll=unroll)
+    walk = Interpreter(visit, open_custom=True, unroll=unroll)
     return lambda x: program.run(walk, x)
 
 

@@ -17,8 +17,8 @@ from jaxtyping import Array
 from xaijax.core._interpreter import Site
 from xaijax.core._lower import lowered
 from xaijax.core._tree import as_tree
+from xaijax.core._twin import twin
 from xaijax.propagation._rules import Linear, Rule
-from xaijax.propagation._walk import twin
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

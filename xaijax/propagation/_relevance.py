@@ -18,21 +18,31 @@ from jaxtyping import Array
 
 from xaijax.core._errors import complaint
 from xaijax.core._inputs import check_float
-from xaijax.core._interpreter import DEFER, Path, Program, Site, trace
+from xaijax.core._interpreter import (
+    DEFER,
+    Interpreter,
+    Path,
+    Program,
+    Site,
+    on_the_way,
+    primitives,
+    steps_differ,
+    trace,
+)
 from xaijax.core._layers import Layer, Layers, list_layers
+from xaijax.core._twin import twin
 from xaijax.propagation._composites import Composite
 from xaijax.propagation._facts import CONTRACTIONS, Fact, find_facts
 from xaijax.propagation._linear import Affine, contraction, propagated, settle
 from xaijax.propagation._rules import Linear, Rule, ZBox
-from xaijax.propagation._walk import Walk, holds_equations, names, on_the_way, steps_differ, twin
 
 _POOLINGS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum"})
 _SUMS = frozenset({"add", "add_any", "sub"})
-_ELEMENTWISE = names(
+_ELEMENTWISE = primitives(
     "abs acos add asin asinh atan cbrt clamp cos cosh div erf erfc exp exp2 expm1 integer_pow log1p logistic max "
     "min mul neg one_minus_square pow sin sinh sqrt square sub tan tanh"
 )
-_MOVES = names(
+_MOVES = primitives(
     "broadcast_in_dim concatenate convert_element_type copy device_put dynamic_slice dynamic_update_slice gather "
     "layout_constraint max min name optimization_barrier pad reduce_max reduce_min reduce_precision "
     "reduce_window_max reduce_window_min reshape rev select_n sharding_constraint slice sort split squeeze stack "
@@ -145,7 +155,7 @@ class _Twins:
             # What comes after the start has no relevance, and needs no rule.
             if begun or not any(site.active):
                 return site(*map(settle, values))
-            return DEFER if holds_equations(site) else self._swap(site, values)
+            return DEFER if site.holds_equations else self._swap(site, values)
 
         def edit(site: Site, outputs: list[Any]) -> list[Any]:
             outputs = list(outputs)
@@ -159,7 +169,7 @@ class _Twins:
                 begun.append(settle(outputs[self.start.output]))
             return outputs
 
-        walk = Walk(visit, settle=settle, edit=edit, open_custom=True, unroll=self._unroll)
+        walk = Interpreter(visit, settle=settle, edit=edit, open_custom=True, unroll=self._unroll)
         outputs = self.program.run(walk, x)
         for layer in self.taps:
             if self.start is not None and layer.path not in passed:
@@ -253,7 +263,7 @@ class _Twins:
                 raise NotImplementedError(complaint(self.where, "f", rule, got))
             return DEFER if site.path in opened else site(*values)
 
-        self.program.run(Walk(visit, open_custom=True, unroll=self._unroll), x)
+        self.program.run(Interpreter(visit, open_custom=True, unroll=self._unroll), x)
         return seen[0]
 
     def _unroll(self, site: Site) -> bool:

@@ -462,4 +462,4 @@ def _divide(R: Array, z: Array, epsilon: Any) -> Array:
 
 
 def _knob(where: str, value: Any, name: str = "epsilon") -> Any:
-    return check_number(where, name, value, above_zero=False, optional=False)
+    return check_number(where, name, value, within="not_negative", optional=False)
