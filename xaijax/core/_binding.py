@@ -75,10 +75,8 @@ def bind(explain: Explainer[Any, Any], f: Callable[..., Any], **settings: Any) -
     traced = {k: v for k, v in settings.items() if k not in explain.static}
     for k in traced.keys() & explain.numbers.keys():
         optional = parameters[k].default is None
-        above_zero = explain.numbers[k]
-        value = check_number(
-            explain.__name__, k, traced[k], above_zero=above_zero, optional=optional
-        )
+        within = explain.numbers[k]
+        value = check_number(explain.__name__, k, traced[k], within=within, optional=optional)
         # A weakly typed array: it does not promote what it meets, and is a leaf of the tree that `jit` traces.
         traced[k] = jnp.asarray(value) if isinstance(value, float) else value
     return Bound(explain, as_tree(f), traced, fixed)

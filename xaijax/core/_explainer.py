@@ -16,6 +16,7 @@ import jax
 from xaijax.core import _lower, _progress, _score
 from xaijax.core._inputs import (
     bind_arguments,
+    check_baseline,
     check_callable,
     check_key,
     check_model,
@@ -56,7 +57,7 @@ class Explainer(Protocol, Generic[P, R]):
     taxonomy: Taxonomy
     attribution: bool
     static: tuple[str, ...]
-    numbers: dict[str, bool]
+    numbers: dict[str, str]
     maps: Any  # of a class activation map: the explainer that returns its `CamMaps`
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -78,6 +79,9 @@ def explainer(
     static: Sequence[str] = (),
     positive: Sequence[str] = (),
     not_negative: Sequence[str] = (),
+    fraction: Sequence[str] = (),
+    baseline: Sequence[str] = (),
+    baselines: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Explainer[P, R]]:
     """Make an explainer of a function `(f, x, target[, key], *, ...)`, or `(explain, x, target[, key], *, ...)`.
 
@@ -92,6 +96,9 @@ def explainer(
       static: the arguments that decide the structure of the program, not its numbers; they must be hashable.
       positive: numbers that must be above 0.
       not_negative: numbers that must not be below 0.
+      fraction: numbers that must lie between 0 and 1, both left out.
+      baseline: what stands in the place of `x`: a number, or an array that broadcasts to its shape.
+      baselines: the same, or a stack of several, `(n, *x.shape)`.
 
     Returns:
       A decorator. The function it gives checks `f`, `x`, `target` and `key`, then runs compiled.
@@ -102,6 +109,11 @@ def explainer(
         name = function.__name__
         first = next(iter(signature.parameters))  # what is explained: `f` or `explain`
         optional = {k for k, p in signature.parameters.items() if p.default is None}
+        numbers = {
+            **dict.fromkeys(positive, "positive"),
+            **dict.fromkeys(not_negative, "not_negative"),
+            **dict.fromkeys(fraction, "fraction"),
+        }
 
         def run(rest: tuple[Any, ...], arrays: tuple[list[Any], list[Any]]) -> Any:
             model, others, settings, _ = rest
@@ -123,10 +135,8 @@ def explainer(
             settings = tuple(
                 (k, check_static(name, k, bound.pop(k), optional=k in optional)) for k in static
             )
-            for k in (*positive, *not_negative):
-                bound[k] = check_number(
-                    name, k, bound[k], above_zero=k in positive, optional=k in optional
-                )
+            for k, within in numbers.items():
+                bound[k] = check_number(name, k, bound[k], within=within, optional=k in optional)
             if "key" in bound:
                 check_key(name, bound["key"])
             explained = bound.pop(first)
@@ -136,6 +146,8 @@ def explainer(
             weights, rest = partition(explained, numbers=False)
             parts = partition(f, numbers=False) if first == "explain" else (weights, rest)
             outputs = check_model(name, *parts, bound["x"])
+            for k in (*baseline, *baselines):
+                bound[k] = check_baseline(name, k, bound[k], bound["x"], several=k in baselines)
             bound["target"] = check_target(name, bound["target"], outputs)
             arrays, others = partition(bound)
             # These change the program without being arguments of it.
@@ -149,10 +161,7 @@ def explainer(
         wrapper.taxonomy = Taxonomy(scope, access, stage, models)  # type: ignore[attr-defined]
         wrapper.attribution = attribution  # type: ignore[attr-defined]
         wrapper.static = tuple(static)  # type: ignore[attr-defined]
-        wrapper.numbers = {  # type: ignore[attr-defined]
-            **dict.fromkeys(positive, True),
-            **dict.fromkeys(not_negative, False),
-        }
+        wrapper.numbers = numbers  # type: ignore[attr-defined]
         # Not named `lower`: JAX's own wrappers copy attributes, and `jit(vmap(explain)).lower` would be this one.
         wrapper.program = lambda *a, **k: compiled.lower(*prepare(*a, **k))  # type: ignore[attr-defined]
         return cast(Explainer[P, R], wrapper)

@@ -6,7 +6,7 @@ then `score` turns a wrong one into NaN and `checked` into an error.
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -56,7 +56,15 @@ def check_static(name: str, argument: str, value: Any, *, optional: bool) -> Any
     return value
 
 
-def check_number(name: str, argument: str, value: Any, *, above_zero: bool, optional: bool) -> Any:
+# The ranges of numbers: the rule in words, and as a test that NaN does not pass.
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "positive": ("be above 0", lambda number: number > 0),
+    "not_negative": ("not be negative", lambda number: number >= 0),
+    "fraction": ("be above 0 and below 1", lambda number: 0 < number < 1),
+}
+
+
+def check_number(name: str, argument: str, value: Any, *, within: str, optional: bool) -> Any:
     """Raise unless a number that is concrete lies in its range; `None` may stand for no number.
 
     Returns it as Python's own float, so that 1 and 1.0 share a program and NumPy's do not promote the dtype of `x`.
@@ -66,17 +74,50 @@ def check_number(name: str, argument: str, value: Any, *, above_zero: bool, opti
     if value is None or not is_array(value) or np.ndim(value):
         raise TypeError(complaint(name, argument, "be a number", repr(value)))
     number = float(value)  # comparing an array would be traced, inside `jit`
-    if not (number > 0 if above_zero else number >= 0):
-        rule = "be above 0" if above_zero else "not be negative"
+    rule, holds = _RANGES[within]
+    if not holds(number):
         raise ValueError(complaint(name, argument, rule, number))
     return number
+
+
+def check_baseline(name: str, argument: str, value: Any, x: Any, *, several: bool) -> Any:
+    """Raise unless a baseline fits `x`, one float array, and is finite where it is concrete.
+
+    Args:
+      name: the explainer.
+      argument: what it calls the baseline.
+      value: a number, or an array that broadcasts to the shape of `x`.
+      x: the input, in whose place the baseline stands.
+      several: whether it may also be a stack of baselines, `(n, *x.shape)`.
+
+    Returns:
+      It; a number as Python's own float, as `check_number` does.
+    """
+    check_float(name, x)
+    shape = np.shape(x)
+    rule = f"be a number or an array that broadcasts to x, {shape}"
+    rule += f", or a stack of such, (n, {', '.join(map(str, shape))})" if several else ""
+    if not is_array(value):
+        raise TypeError(complaint(name, argument, rule, repr(value)))
+    given = np.shape(value)
+    stacked = several and len(given) == len(shape) + 1 and given[0] > 0 and given[1:] == shape
+    fits = len(given) <= len(shape) and all(
+        n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)
+    )
+    if not fits and not stacked:
+        raise ValueError(complaint(name, argument, rule, f"shape {given}"))
+    _check_finite(name, value, argument)
+    return float(value) if not given and not is_traced(value) else value
 
 
 def check_float(name: str, x: Any) -> None:
     """Raise unless `x` is one array of floats."""
     if not is_weight(x) or not jnp.issubdtype(dtype_of(x), jnp.floating):
         got = str(dtype_of(x)) if is_weight(x) or is_array(x) else type(x).__name__
-        fix = "Convert it first: x.astype(jax.numpy.float32)."
+        fix = (
+            "Convert it first: x.astype(jax.numpy.float32). "
+            "Words and categories have no gradient: explain a model of their embeddings."
+        )
         raise TypeError(complaint(name, "x", "be one float array", got, fix))
 
 
@@ -153,13 +194,13 @@ def check_target(name: str, target: Any, outputs: Any) -> Any:
     return np.int32(target)
 
 
-def _check_finite(name: str, leaf: Any) -> None:
+def _check_finite(name: str, leaf: Any, argument: str = "x") -> None:
     if is_traced(leaf) or not is_array(leaf) or not np.issubdtype(dtype_of(leaf), np.inexact):
         return
     bad = np.size(leaf) - np.count_nonzero(np.isfinite(np.asarray(leaf, np.float32)))
     if bad:
         got = f"{bad} of {np.size(leaf)} values NaN or infinite"
-        raise ValueError(complaint(name, "x", "be finite", got, "Impute or drop them first."))
+        raise ValueError(complaint(name, argument, "be finite", got, "Impute or drop them first."))
 
 
 def _canonical(dtype: Any) -> Any:

@@ -22,6 +22,7 @@ from xaijax.core import _layout
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, trace
 from xaijax.core._layout import NO_POSITIONS, Grid, Layout
+from xaijax.core._table import table
 
 # What Equinox (class names) and einsum (its formula) write into the name stack tells no instance from another.
 _ANONYMOUS = re.compile(r"eqx\.nn\.\w+|.*->.*")
@@ -234,16 +235,11 @@ class Layers(tuple[Layer, ...]):
         raise ValueError(complaint(where, "layer", "name a layer of the model", f"'{layer}'", fix))
 
     def __str__(self) -> str:
-        rows = [("layer", "operation", "shape", "")]
+        rows = []
         for x in self:
             mark = "<- layer=None" if x is self.default else ""
             rows.append((x.name, x.operation, "x".join(map(str, x.shape)) or "scalar", mark))
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = [
-            "  ".join(cell.ljust(n) for cell, n in zip(row, [*widths, 0], strict=True)).rstrip()
-            for row in rows
-        ]
-        return "\n".join([lines[0], "  ".join("-" * n for n in widths), *lines[1:]])
+        return table(("layer", "operation", "shape", ""), rows)
 
     __repr__ = __str__
 

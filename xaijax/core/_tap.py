@@ -23,11 +23,11 @@ class Tap(NamedTuple):
 
     Attributes:
       run: `d -> (f(x), A)`: the outputs when `d` is added to the activation `A` at the layer, and `A` itself. For
-        several layers `d` and `A` are tuples.
+        several layers `d` and `A` are tuples. `run(d, x)` is that of another input, of the same shape.
       layer: the layer, or a tuple of them.
     """
 
-    run: Callable[[Any], tuple[Any, Any]]
+    run: Callable[..., tuple[Any, Any]]
     layer: Any
 
     def zeros(self) -> Any:
@@ -63,7 +63,7 @@ def tap(f: Callable[..., Any], x: Any, layer: LayerName = None, *, where: str = 
     program, found = open_layers(where, f, x, layer)
     several = isinstance(layer, tuple)
 
-    def run(d: Any) -> tuple[Any, Any]:
+    def run(d: Any, x: Any = x) -> tuple[Any, Any]:
         shifts = dict(zip(found, d if several else (d,), strict=True))
         seen: dict[Layer, Array] = {}
 
