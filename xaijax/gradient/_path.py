@@ -1,0 +1,78 @@
+r"""Integrals along a path to the input, by a quadrature: :math:`\int_0^1 h(u) du \approx \sum_k w_k h(u_k)`.
+
+Notation of this folder: x the input, x' the baseline, gamma(alpha) = x' + alpha (x - x') the straight line between
+them.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from xaijax.core._errors import complaint
+from xaijax.core._sampling import chunk_size, moments
+
+Quadrature = Literal["gauss_legendre", "midpoint"]
+
+
+def line_integral(
+    where: str,
+    integrand: Callable[[Array, Array], Any],
+    like: Any,
+    x: Array,
+    baseline: Any,
+    num_steps: int,
+    quadrature: Quadrature,
+    batch_size: int | None,
+) -> Any:
+    """The integral of `integrand(gamma(alpha), x - x')` over alpha; its mean over several baselines.
+
+    It has the dtype of `like`, in which the integrand is computed; its terms are summed in single precision at least.
+    """
+    nodes, weights = quadrature_rule(where, quadrature, num_steps, x.dtype)
+    stack = stacked(baseline, x)
+
+    def term(k: Array) -> Any:
+        start, step = stack[k // num_steps], k % num_steps
+        term = integrand(between(start, x, nodes[step]), x - start)
+        return jax.tree.map(lambda h: num_steps * weights[step] * h, term)
+
+    count = len(stack) * num_steps
+    return mean_of(term, like, count, chunk_size(where, batch_size, count, x))
+
+
+def quadrature_rule(
+    where: str, quadrature: Quadrature, num_steps: int, dtype: Any
+) -> tuple[Array, Array]:
+    """Nodes in (0, 1) and weights that sum to 1, in single precision at least."""
+    if quadrature == "gauss_legendre":
+        nodes, weights = np.polynomial.legendre.leggauss(num_steps)
+        nodes, weights = (nodes + 1) / 2, weights / 2
+    elif quadrature == "midpoint":
+        nodes = (np.arange(num_steps) + 0.5) / num_steps
+        weights = np.full(num_steps, 1 / num_steps)
+    else:
+        rule = "be 'gauss_legendre' or 'midpoint'"
+        raise ValueError(complaint(where, "quadrature", rule, repr(quadrature)))
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    return jnp.asarray(nodes, dtype), jnp.asarray(weights, dtype)
+
+
+def stacked(baseline: Any, x: Array) -> Array:
+    """One baseline, or several, as a stack `(n, *x.shape)`."""
+    baseline = jnp.asarray(baseline, x.dtype)
+    return baseline if baseline.ndim > x.ndim else jnp.broadcast_to(baseline, (1, *x.shape))
+
+
+def between(start: Array, x: Array, alpha: Array) -> Array:
+    """The point gamma(alpha) on the line from the baseline to the input."""
+    return (start + alpha * (x - start)).astype(x.dtype)
+
+
+def mean_of(term: Callable[[Array], Any], like: Any, count: int, chunk: int) -> Any:
+    """The mean of `term(0), ..., term(count - 1)`, `chunk` of them at a time, in the dtype of `like`."""
+    found = moments(term, jnp.arange(count), chunk)
+    return jax.tree.map(lambda a, m: m.mean.astype(a.dtype), like, found)
