@@ -215,7 +215,7 @@ def test_what_comes_after_the_start_needs_no_rule(rng, x64):
 
     R = propagate("test", f, x, seed, composite=uniform(epsilon(0.0)), start="logits")
     np.testing.assert_allclose(R, x * w.sum(1), rtol=1e-10)
-    with pytest.raises(NotImplementedError, match="Explain logits: a softmax has no rule"):
+    with pytest.raises(ValueError, match=r"^lrp: f must give logits"):
         lrp(f, x, 0)
 
 

@@ -6,8 +6,8 @@ gradient is noise and a rule of positive contributions is not; the first layer s
 
 import dataclasses
 import fnmatch
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal
 
 from xaijax.core._errors import complaint, nearest
 from xaijax.core._layers import Layer
@@ -22,6 +22,9 @@ from xaijax.propagation._rules import (
     z_box,
     z_plus,
 )
+
+#: The rule of a primitive: `(R, y, *inputs)` give the relevance of each input.
+OperationRule = Callable[..., tuple[Any, ...]]
 
 
 @pytree
@@ -39,8 +42,13 @@ class Composite:
       first: the rule of the first layer; `None` for that of its kind.
       pooling: the rule of average pooling and of sums over an axis.
       sum: the rule of sums of activations.
+      product: the rule of matrix products of two activations (attention), of which each gets half the relevance and
+        shares it as a layer whose weight is the other one.
+      softmax: what an attention's softmax hands to its logits: `"taylor"`, the rule of AttnLRP, or `"constant"`,
+        nothing, as in CP-LRP: attention weights are then constants, and their partner gets all.
       patterns: names of layers, `*` for any text; see `at`.
       rules: their rules.
+      operations: names of primitives and the rules they got by `on`.
     """
 
     convolution: Rule
@@ -48,8 +56,20 @@ class Composite:
     first: Rule | None = None
     pooling: Rule = dataclasses.field(default_factory=epsilon)
     sum: Rule = dataclasses.field(default_factory=epsilon)
+    product: Rule = dataclasses.field(default_factory=epsilon)
+    softmax: Literal["taylor", "constant"] = dataclasses.field(
+        default="taylor", metadata={"static": True}
+    )
     patterns: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
     rules: tuple[Rule, ...] = ()
+    operations: tuple[tuple[str, OperationRule], ...] = dataclasses.field(
+        default=(), metadata={"static": True}
+    )
+
+    def __post_init__(self) -> None:
+        if self.softmax not in ("taylor", "constant"):
+            rule = "be 'taylor' or 'constant'"
+            raise ValueError(complaint("Composite", "softmax", rule, repr(self.softmax)))
 
     def at(self, pattern: str, rule: Rule) -> "Composite":
         """The composite with another rule at some layers.
@@ -70,17 +90,42 @@ class Composite:
             self, patterns=(*self.patterns, pattern), rules=(*self.rules, rule)
         )
 
+    def on(self, primitive: str, rule: OperationRule) -> "Composite":
+        """The composite with a rule of one's own for a primitive, such as one that has none.
+
+        Args:
+          primitive: its name in a jaxpr, such as `"reduce_prod"`.
+          rule: `(R, y, *inputs) -> (R_1, R_2, ...)`: the relevance of the output, the output and the inputs give the
+            relevance of each input, in its shape; `None` for an input that gets none.
+
+        Returns:
+          The new composite.
+
+        Examples:
+          >>> import jax.numpy as jnp, xaijax
+          >>> product = lambda R, y, x: (jnp.broadcast_to(R / x.size, x.shape),)  # the same for every factor
+          >>> f = lambda x: jnp.prod(x)[None]
+          >>> xaijax.lrp(f, jnp.array([2.0, 3.0]), 0, composite=epsilon_plus().on("reduce_prod", product))
+          Array([3., 3.], dtype=float32)
+        """
+        return dataclasses.replace(self, operations=(*self.operations, (primitive, rule)))
+
     def choose(self, layer: Layer | None, kind: str, *, first: bool = False) -> Rule:
         """The rule of something linear, of a name and kind."""
-        if kind in ("pooling", "sum"):
+        if kind in ("pooling", "sum", "product"):
             return getattr(self, kind)
         for pattern, rule in zip(reversed(self.patterns), reversed(self.rules), strict=True):
             if layer is not None and _matches(pattern, layer):
                 return rule
         return self.first if first and self.first is not None else getattr(self, kind)
 
-    def check(self, where: str, linear: Sequence[Layer]) -> None:
-        """Raise unless every pattern names one of the model's convolutions and dense layers."""
+    def check(self, where: str, linear: Sequence[Layer], met: Collection[str]) -> None:
+        """Raise unless every pattern names a convolution or dense layer, every operation a primitive of the model."""
+        for primitive, _ in self.operations:
+            if primitive not in met:
+                rule = "have rules on primitives that the model uses"
+                fix = f"{nearest(primitive, sorted(met))} It uses {', '.join(sorted(met))}.".strip()
+                raise ValueError(complaint(where, "composite", rule, f"'{primitive}'", fix))
         for pattern in self.patterns:
             if not any(_matches(pattern, layer) for layer in linear):
                 known = [name for layer in linear for name in (layer.name, *layer.scopes)]
@@ -108,7 +153,52 @@ def uniform(rule: Rule) -> Composite:
     Returns:
       The composite.
     """
-    return Composite(rule, rule, pooling=rule, sum=rule)
+    return Composite(rule, rule, pooling=rule, sum=rule, product=rule)
+
+
+def attn_lrp(epsilon: Any = 1e-6, gamma: Any = None, *, bias: bool = True) -> Composite:
+    r"""AttnLRP, for transformers: LRP-epsilon everywhere, and a rule of its own for the softmax.
+
+    Of the logits z of a softmax s, by its Taylor expansion at z:
+
+    .. math::
+        R_i = z_i \Big(R_i^s - s_i \sum_j R_j^s\Big)
+
+    What this hands down does not sum to what it got: the expansion has a constant term. `cp_lrp` conserves.
+
+    Args:
+      epsilon: of every denominator.
+      gamma: for a vision transformer: its convolutions and dense layers get LRP-gamma with this; `None` for epsilon.
+      bias: whether biases take their share of the relevance, which is lost.
+
+    Returns:
+      The composite.
+
+    References:
+      achtibat2024attnlrp
+    """
+    rule = _epsilon(epsilon, bias=bias)
+    layer = rule if gamma is None else _gamma(gamma, epsilon, bias=bias)
+    return Composite(layer, layer, pooling=rule, sum=rule, product=rule)
+
+
+def cp_lrp(epsilon: Any = 1e-6, gamma: Any = None, *, bias: bool = True) -> Composite:
+    """CP-LRP, for transformers: as `attn_lrp`, but attention weights count as constants.
+
+    All relevance of what attention gives goes to the values, none through queries and keys; it is conserved.
+
+    Args:
+      epsilon: as there.
+      gamma: as there.
+      bias: as there.
+
+    Returns:
+      The composite.
+
+    References:
+      ali2022xai
+    """
+    return dataclasses.replace(attn_lrp(epsilon, gamma, bias=bias), softmax="constant")
 
 
 def epsilon_plus(epsilon: Any = 1e-6) -> Composite:
@@ -208,7 +298,7 @@ def plus_box(low: Any, high: Any) -> Composite:
       qiu2023fgcam
     """
     plus, end = z_plus(0.0, bias=False), own_sign(0.0, bias=False)
-    return Composite(plus, plus, z_box(low, high, 0.0), pooling=plus, sum=end)
+    return Composite(plus, plus, z_box(low, high, 0.0), pooling=plus, sum=end, product=end)
 
 
 _gamma, _epsilon = gamma, epsilon
@@ -216,4 +306,4 @@ _gamma, _epsilon = gamma, epsilon
 
 def _mixed(epsilon: Any, convolution: Rule, first: Rule | None = None) -> Composite:
     rule = _epsilon(epsilon)
-    return Composite(convolution, rule, first, pooling=rule, sum=rule)
+    return Composite(convolution, rule, first, pooling=rule, sum=rule, product=rule)

@@ -25,6 +25,10 @@ _MOVES = primitives(
 # Not negative if no input is.
 _KEEP_SIGN = _MOVES | {"add", "add_any", "clamp", "div", "dot_general", "min", "mul"}
 _NEVER_NEGATIVE = frozenset({"abs", "exp", "exp2", "logistic", "sqrt", "square"})
+# A value moved, or some of its entries masked, and no other computed.
+_KEEP_ENTRIES = primitives(
+    "broadcast_in_dim convert_element_type copy reduce_precision reshape select_n squeeze transpose"
+)
 # A number stays that number.
 _KEEP_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "copy", "reshape", "squeeze"})
 # An output hangs on the inputs in the same place, and on no others.
@@ -37,7 +41,7 @@ _SELECTING = primitives(
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Fact:
     """What is known of one value. Two values are the same one if their facts are the same object.
 
@@ -48,6 +52,12 @@ class Fact:
       spread: axes along which it is one value, broadcast.
       power: 1 for a square, 2 for a sum of squares (a variance, before it is rectified against rounding).
       sign: `(value, where)`: a comparison that is true (or 1) where the value is above zero, or else where it is not.
+      norm: it is the norm of a value (the root of a sum of squares), or computed of such alone.
+      held: it depends on x only through a `stop_gradient`.
+      shifted: the equation that took something held off its first input, which gave this.
+      exponential: what it is the exponential of.
+      total: what it is a sum of exponentials of.
+      softmax: it is the output of a softmax, moved or masked.
     """
 
     number: float | None = None
@@ -56,6 +66,12 @@ class Fact:
     spread: frozenset[int] = frozenset()
     power: int = 0
     sign: "tuple[Fact, bool] | None" = None
+    norm: bool = False
+    held: bool = False
+    shifted: Path | None = None
+    exponential: "Fact | None" = None
+    total: "Fact | None" = None
+    softmax: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +81,18 @@ class Facts:
     Attributes:
       sites: every equation, by its path.
       inputs: of every equation, what is known of its inputs.
+      outputs: what is known of the program's outputs.
       rectified: of every rectifier, the position of the input that it rectifies.
+      logits: of every division that ends a softmax, the equation whose first input are its logits.
       custom: the functions with a derivative of their own.
       scans: the loops, and their numbers of steps.
     """
 
     sites: dict[Path, Site]
     inputs: dict[Path, tuple[Fact, ...]]
+    outputs: list[Fact]
     rectified: dict[Path, int]
+    logits: dict[Path, Path]
     custom: dict[Path, Site]
     scans: dict[Path, int]
 
@@ -97,7 +117,9 @@ class Facts:
 
 def find_facts(program: Program) -> Facts:
     """Walk a program with facts for values; every step of a scan is seen, and what is inside a custom function."""
-    facts = Facts({}, {}, {}, {}, {})
+    facts = Facts({}, {}, [], {}, {}, {}, {})
+    # Where the logits of an exponential are: before the maximum was taken off, if one was.
+    logits: dict[Fact, Path] = {}
 
     def visit(site: Site, *known: Fact) -> Any:
         if site.op == "scan" and any(site.active) and site.params["length"]:
@@ -111,6 +133,11 @@ def find_facts(program: Program) -> Facts:
         position = _rectified(site, known)
         if position is not None:
             facts.rectified[site.path] = position
+        if site.op == "exp":
+            logits.setdefault(known[0], known[0].shifted or site.path)
+        if _ends_softmax(site, known):
+            assert known[0].exponential is not None
+            facts.logits[site.path] = logits[known[0].exponential]
         outputs = [_after(site, known) for _ in site.outputs]
         return outputs if len(outputs) != 1 else outputs[0]
 
@@ -128,7 +155,10 @@ def find_facts(program: Program) -> Facts:
     )
     num_weights = len(program.weights)
     num_inputs = len(program.closed.jaxpr.invars) - num_weights
-    program.walk(walk, [Fact() for _ in range(num_weights)], [Fact() for _ in range(num_inputs)])
+    ends = program.walk(
+        walk, [Fact() for _ in range(num_weights)], [Fact() for _ in range(num_inputs)]
+    )
+    facts.outputs.extend(ends)
     return facts
 
 
@@ -158,6 +188,9 @@ def _join(known: Sequence[Fact]) -> Fact:
         behind=any(k.behind for k in known),
         spread=frozenset.intersection(*(k.spread for k in known)),
         power=max(k.power for k in known),
+        norm=all(k.norm for k in known),
+        held=all(k.held for k in known),
+        softmax=all(k.softmax for k in known),
     )
 
 
@@ -175,6 +208,12 @@ def _after(site: Site, known: Sequence[Fact]) -> Fact:
         spread=_spread(site, known),
         power=_power(site, known),
         sign=_sign(site, known),
+        norm=_norm(site, known),
+        held=site.op == "stop_gradient" or _all_active(site, [k.held for k in known]),
+        shifted=site.path if _is_shift(site, known) else _kept(site, [k.shifted for k in known]),
+        exponential=known[0] if site.op == "exp" else _kept(site, [k.exponential for k in known]),
+        total=_total(site, known),
+        softmax=_ends_softmax(site, known) or _is_softmax(site, known),
     )
 
 
@@ -197,6 +236,8 @@ def _never_negative(site: Site, known: Sequence[Fact]) -> bool:
 
 
 def _spread(site: Site, known: Sequence[Fact]) -> frozenset[int]:
+    if not site.inputs:
+        return frozenset()
     before, after = site.inputs[0].shape, site.outputs[0].shape
     everywhere = frozenset(range(len(after)))
     if site.op == "broadcast_in_dim":
@@ -223,12 +264,55 @@ def _power(site: Site, known: Sequence[Fact]) -> int:
     if op in ("reduce_sum", "reduce_window_sum"):
         return 2 if powers[0] else 0
     if (
-        op in ("add", "sub", "add_any")
+        op in ("add", "sub", "add_any", "max")
         or op in _MOVES
         or (op in ("mul", "div") and sum(site.active) == 1)
     ):
         return max(powers)
     return 0
+
+
+def _all_active(site: Site, flags: Sequence[bool]) -> bool:
+    """Whether something is known of all inputs that depend on x."""
+    on = [flag for flag, active in zip(flags, site.active, strict=True) if active]
+    return bool(on) and all(on)
+
+
+def _kept(site: Site, marks: Sequence[Any]) -> Any:
+    """What an equation that only moves or masks its one active input keeps of it."""
+    if site.op not in _KEEP_ENTRIES or sum(site.active) != 1:
+        return None
+    return marks[site.active.index(True)]
+
+
+def _norm(site: Site, known: Sequence[Fact]) -> bool:
+    root = site.op in ("sqrt", "rsqrt", "pow") and known[0].power == 2
+    return root or _all_active(site, [k.norm for k in known])
+
+
+def _is_shift(site: Site, known: Sequence[Fact]) -> bool:
+    return site.op == "sub" and sum(site.active) == 2 and known[1].held and not known[0].held
+
+
+def _total(site: Site, known: Sequence[Fact]) -> Fact | None:
+    if site.op == "reduce_sum":
+        return known[0].exponential
+    if site.op in ("add", "max") and sum(site.active) == 1:  # kept from being zero
+        return known[site.active.index(True)].total
+    return _kept(site, [k.total for k in known])
+
+
+def _ends_softmax(site: Site, known: Sequence[Fact]) -> bool:
+    """Whether it divides an exponential by its own sum."""
+    if site.op != "div" or sum(site.active) != 2:
+        return False
+    return known[0].exponential is not None and known[0].exponential is known[1].total
+
+
+def _is_softmax(site: Site, known: Sequence[Fact]) -> bool:
+    """Whether it is moved, masked or scaled (a dropout), and what it is made of is the output of a softmax."""
+    moves = site.op in _MOVES | {"mul", "div"} and sum(site.active) == 1
+    return moves and known[site.active.index(True)].softmax
 
 
 def _sign(site: Site, known: Sequence[Fact]) -> tuple[Fact, bool] | None:

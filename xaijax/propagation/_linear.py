@@ -8,9 +8,10 @@ operation that cannot join asks for its value; that is the layer, and its batch 
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -19,6 +20,9 @@ from xaijax.core._lower import lowered
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
 from xaijax.propagation._rules import Linear, Rule
+
+#: Three zeros beside an equation, whose cotangent is its relevance: what came, was absorbed, was handed down.
+Account = Array | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class Affine:
       dtype: of the output.
       joins_bias: whether an added constant is a bias; a constant added to a mean is none.
       taps: zeros to be added to the value: their cotangent is the relevance there.
+      account: where its relevance is noted.
     """
 
     layer: Linear
@@ -42,11 +47,12 @@ class Affine:
     dtype: Any
     joins_bias: bool = True
     taps: tuple[Array, ...] = ()
+    account: Account = None
 
     @functools.cached_property
     def value(self) -> Array:
         """The output, a twin whose cotangent is relevance."""
-        z = propagated(self.layer, self.rule, self.dtype)
+        z = propagated(self.layer, self.rule, self.dtype, self.account)
         for tap in self.taps:
             z = z + tap
         return z
@@ -106,19 +112,37 @@ def settle(value: Any) -> Any:
     return value.value if isinstance(value, Affine) else value
 
 
-def propagated(layer: Linear, rule: Rule, dtype: Any) -> Array:
+def propagated(layer: Linear, rule: Rule, dtype: Any, account: Account = None) -> Array:
     """The layer's output, with the rule for a cotangent. Every array is an argument of the twin, the rule's too."""
     product, nonnegative = layer.product, layer.nonnegative
 
-    def forward(rule: Rule, x: Any, w: Array, b: Array, bounds: Any) -> Array:
+    def forward(account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any) -> Array:
         return product(x, w) + b
 
-    def backward(R: Array, z: Array, rule: Rule, x: Any, w: Array, b: Array, bounds: Any) -> Any:
-        R_x = rule(Linear(product, x, w, b, nonnegative, bounds), R)
-        return None, R_x, None, None, None
+    def backward(
+        R: Array, z: Array, account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any
+    ) -> Any:
+        like = Linear(product, x, w, b, nonnegative, bounds)
+        R_x = rule(like, R)
+        return booked(account, R, [R_x], like.absorbed), None, R_x, None, None, None
 
     b = jnp.asarray(layer.b, dtype)
-    return twin(forward, backward)(as_tree(rule), layer.x, layer.w, b, layer.bounds)
+    return twin(forward, backward)(account, as_tree(rule), layer.x, layer.w, b, layer.bounds)
+
+
+def booked(
+    account: Account, R: Any, handed_down: Sequence[Any], absorbed: Sequence[Array] = ()
+) -> Account:
+    """The relevance that came, what of it biases absorbed and what was handed down, where somebody asks."""
+    if account is None:
+        return None
+    sums = [
+        sum(
+            (jnp.sum(v) for v in jax.tree.leaves(tree) if jnp.issubdtype(v.dtype, jnp.inexact)), 0.0
+        )
+        for tree in (R, absorbed, handed_down)
+    ]
+    return jnp.stack([jnp.asarray(total, account.dtype) for total in sums])
 
 
 def contraction(site: Site) -> tuple[Callable[[Any, Array], Array], dict[int, int]]:

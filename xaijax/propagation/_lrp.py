@@ -4,25 +4,33 @@ Notation: R_k the relevance of an activation, which a layer hands down to its in
 which layer gets which in `_composites.py`, and how a model is walked in `_relevance.py`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
-
 from xaijax.core._explainer import explainer
-from xaijax.core._score import Target, score
+from xaijax.core._score import Target
 from xaijax.propagation._composites import Composite, epsilon_plus
-from xaijax.propagation._relevance import propagate
+from xaijax.propagation._relevance import propagate, scored
 
 _DEFAULT = epsilon_plus()
 
 
-@explainer(scope="local", access="white box", stage="post-hoc", models="neural network")
+@explainer(
+    scope="local",
+    access="white box",
+    stage="post-hoc",
+    models="neural network",
+    static=("to",),
+)
 def lrp(
-    f: Callable[[Any], Any], x: Any, target: Target, *, composite: Composite = _DEFAULT
-) -> Array:
+    f: Callable[[Any], Any],
+    x: Any,
+    target: Target,
+    *,
+    composite: Composite = _DEFAULT,
+    to: str | tuple[str | None, ...] | None = None,
+) -> Any:
     r"""Layer-wise relevance propagation: the score is handed down from layer to layer.
 
     .. math::
@@ -33,8 +41,8 @@ def lrp(
 
     Biases and batch norms are folded into the layer before them. Activation functions, and constants that are added or
     multiplied elsewhere, pass relevance unchanged; a max-pooling gives it to the winner, a product of two activations
-    half to each factor, as does AttnLRP. What is handed down sums to the score, up to what biases, `epsilon` and
-    dead denominators keep: see the rules.
+    half to each factor, a normalisation by its own norm (LayerNorm) all to what it normalises, as does AttnLRP. What is
+    handed down sums to the score, up to what biases, `epsilon` and dead denominators keep: `lrp_audit` tells.
 
     Differs from the paper, which leaves the rule open, in its default: the composite of Kohlbrenner et al., which is
     also the usual one. Explain logits: a softmax has no rule.
@@ -44,10 +52,14 @@ def lrp(
       x: the input, one example.
       target: what is explained: an output's index, float weights `(num_outputs,)`, or a function
         `outputs -> scalar`; of a function the outputs' relevance is its gradient times them.
-      composite: which rule each layer gets, such as `epsilon_gamma_box(low, high)`; see `Composite`.
+      composite: which rule each layer gets, such as `epsilon_gamma_box(low, high)`; for a transformer `attn_lrp()` or
+        `cp_lrp()`; see `Composite`.
+      to: the layer whose relevance is wanted, a name or scope of `layers(f, x)`; `None` for the input. A tuple of them
+        gives a tuple, in one pass. Static.
 
     Returns:
-      The relevance of each element of `x`, in units of the score; positive speaks for the target.
+      The relevance of each element of `x`, or of the layer, in its shape and in units of the score; positive speaks for
+      the target.
 
     Raises:
       NotImplementedError: an operation of the model has no rule: it is named.
@@ -56,6 +68,7 @@ def lrp(
       TypeError: `f` cannot be traced, or `x` is not one float array.
 
     Examples:
+      >>> import jax, jax.numpy as jnp
       >>> W, V = jnp.array([[1.0, -1.0], [2.0, 1.0]]), jnp.array([[3.0], [1.0]])
       >>> f = lambda x: jax.nn.relu(x @ W) @ V
       >>> f(jnp.array([1.0, 2.0]))
@@ -69,9 +82,5 @@ def lrp(
       kohlbrenner2020best
       achtibat2024attnlrp
     """
-
-    def seed(outputs: Any) -> Any:
-        gradient = jax.grad(lambda outputs: score(outputs, target, where="lrp"))(outputs)
-        return jax.tree.map(jnp.multiply, outputs, gradient)
-
-    return propagate("lrp", f, x, seed, composite=composite)
+    seed = functools.partial(scored, target=target, where="lrp")
+    return propagate("lrp", f, x, seed, composite=composite, to=to)

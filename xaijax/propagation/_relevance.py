@@ -2,14 +2,17 @@
 
 Four kinds of equations, by what they do to relevance:
 
-* linear in what depends on x (a layer, a pooling, a sum): shared by a rule of the composite;
-* elementwise: passed, from each output to the input in the same place;
+* linear in what depends on x (a layer, a pooling, a sum, a product of two activations): shared by a rule of the
+  composite;
+* elementwise: passed, from each output to the input in the same place; what is divided by its norm, or scaled by
+  something that is held back from the gradient, takes all;
 * moving, choosing or copying: it goes where the gradient goes, to what was moved or won;
+* the softmax of an attention, by the composite;
 * anything else has no rule, which is an error: a gradient in between would be no relevance.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -30,26 +33,35 @@ from xaijax.core._interpreter import (
     trace,
 )
 from xaijax.core._layers import Layer, Layers, list_layers
+from xaijax.core._score import Target, score
+from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
 from xaijax.propagation._composites import Composite
 from xaijax.propagation._facts import CONTRACTIONS, Fact, find_facts
-from xaijax.propagation._linear import Affine, contraction, propagated, settle
-from xaijax.propagation._rules import Linear, Rule, ZBox
+from xaijax.propagation._linear import (
+    Account,
+    Affine,
+    booked,
+    contraction,
+    propagated,
+    settle,
+)
+from xaijax.propagation._rules import Linear, Rule, ZBox, rule_name
 
 _POOLINGS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum"})
 _SUMS = frozenset({"add", "add_any", "sub"})
 _ELEMENTWISE = primitives(
     "abs acos add asin asinh atan cbrt clamp cos cosh div erf erfc exp exp2 expm1 integer_pow log1p logistic max "
-    "min mul neg one_minus_square pow sin sinh sqrt square sub tan tanh"
+    "min mul neg one_minus_square pow rsqrt sin sinh sqrt square sub tan tanh"
 )
 _MOVES = primitives(
     "broadcast_in_dim concatenate convert_element_type copy device_put dynamic_slice dynamic_update_slice gather "
     "layout_constraint max min name optimization_barrier pad reduce_max reduce_min reduce_precision "
-    "reduce_window_max reduce_window_min reshape rev select_n sharding_constraint slice sort split squeeze stack "
-    "stop_gradient tile top_k transpose unstack"
+    "reduce_window_max reduce_window_min reshape rev select_n scatter sharding_constraint slice sort split squeeze "
+    "stack stop_gradient tile top_k transpose unstack"
 )
-# What a softmax and its logarithm are made of.
-_OF_A_SOFTMAX = frozenset({"div", "log"})
+# What may be done to the weights of an attention where they count as constants.
+_OF_WEIGHTS = _MOVES | {"mul", "div", "dot_general"}
 
 
 def propagate(
@@ -96,7 +108,7 @@ def propagate(
     wanted = to if isinstance(to, tuple) else (to,)
     ends = [None if end is None else found.find(where, end) for end in wanted]
     taps = [layer for layer in ends if layer is not None]
-    twins = _Twins(where, program, found, composite, x, begin, taps)
+    twins = Twins(where, program, found, composite, x, begin, taps)
 
     value, back = jax.vjp(twins.run, x, [layer.zeros() for layer in taps])
     R = jax.tree.map(lambda r, v: jnp.asarray(r, v.dtype), seed(value), value)
@@ -106,11 +118,20 @@ def propagate(
     return relevance if isinstance(to, tuple) else relevance[0]
 
 
-class _Twins:
+def scored(outputs: Any, target: Target, *, where: str) -> Any:
+    """The relevance that starts at the outputs: they themselves, as far as they are in the score."""
+    gradient = jax.grad(lambda outputs: score(outputs, target, where=where))(outputs)
+    return jax.tree.map(jnp.multiply, outputs, gradient)
+
+
+class Twins:
     """The program with its equations swapped for twins.
 
     What each equation gets is decided before anything runs: a rule by its layer's name and kind, facts of its inputs,
     and which loops are unrolled, because their steps have different rules or hold a layer that is asked for.
+
+    Attributes:
+      given: filled by `run`: what became of every equation that depends on x, and its rule, if it has one.
     """
 
     def __init__(
@@ -120,17 +141,20 @@ class _Twins:
         found: Layers,
         composite: Composite,
         x: Any,
-        start: Layer | None,
-        taps: Sequence[Layer],
+        start: Layer | None = None,
+        taps: Sequence[Layer] = (),
     ):
         self.where, self.program, self.start, self.taps = where, program, start, taps
+        self.composite, self.operations = composite, dict(composite.operations)
         self.layers = {layer.path: layer for layer in found}
+        self.given: dict[Path, tuple[Site, str, bool]] = {}
         facts = find_facts(program)
+        met = {site.op for site in facts.sites.values() if any(site.active)}
         contractions = [p for p, site in facts.sites.items() if _is_layer(site)]
-        composite.check(where, [layer for layer in map(self._layer, contractions) if layer])
+        composite.check(where, [layer for layer in map(self._layer, contractions) if layer], met)
         self.rules: dict[Path, Rule] = {}
         for path, site in facts.sites.items():
-            rule = self._rule(site, facts.inputs[path], composite)
+            rule = self._rule(site, facts.inputs[path])
             if rule is not None:
                 self.rules[path] = rule
         boxes = {path: rule for path, rule in self.rules.items() if isinstance(rule, ZBox)}
@@ -144,12 +168,21 @@ class _Twins:
             if scan in opened or steps_differ(choices, scan, length)
         }
         self.facts = facts.rolled(self.unrolled)
+        self.logits: dict[Path, Any] = dict.fromkeys(facts.logits.values())
         self.bounds = {path: self._box(path, rule, x) for path, rule in boxes.items()}
+        if start is None and any(known.softmax for known in facts.outputs):
+            self._refuse_probabilities()
 
-    def run(self, x: Any, zeros: Sequence[Array]) -> Any:
-        """The value where relevance starts, with zeros added at the taps: their cotangent is the relevance there."""
+    def run(
+        self, x: Any, zeros: Sequence[Array] = (), accounts: Mapping[Path, Array] | None = None
+    ) -> Any:
+        """The value where relevance starts, with zeros added at the taps: their cotangent is the relevance there.
+
+        Accounts are zeros, too, by the path of an equation: see `Account`.
+        """
         begun: list[Array] = []
         passed: set[Path] = set()
+        self.accounts = accounts or {}
 
         def visit(site: Site, *values: Any) -> Any:
             # What comes after the start has no relevance, and needs no rule.
@@ -181,31 +214,51 @@ class _Twins:
         """What stands in the place of an equation that depends on x."""
         if not any(jnp.issubdtype(like.dtype, jnp.inexact) for like in site.outputs):
             return site(*map(settle, values))
-        known, active = self.facts.inputs[site.path], [i for i, on in enumerate(site.active) if on]
-        joined = _joined(site, values, known)
+        known, own = self.facts.inputs[site.path], self.operations.get(site.op)
+        joined = None if own else _joined(site, values, known)
         if joined is not None:
+            self._note(site, "joins the layer before it")
             return joined
         values = [settle(value) for value in values]
+        if site.path in self.logits:
+            self.logits[site.path] = values[0]
+        if own is not None:
+            self._note(site, getattr(own, "__name__", "a rule of one's own"), twin=True)
+            return self._twin(site, values, own)
+        if site.path in self.facts.logits:
+            return self._softmax(site, values, known)
+        to = self._receivers(site, known)
         if site.op in _POOLINGS or _is_layer(site):
-            return self._affine(site, values, known[active[0]])
-        if site.op in _SUMS and len(active) == 2:
-            dtype = site.outputs[0].dtype
-            signs = jnp.asarray([1, -1 if site.op == "sub" else 1], dtype)
-            layer = Linear(lambda x, w: w[0] * x[0] + w[1] * x[1], tuple(values), signs, 0.0)
-            return propagated(layer, self.rules[site.path], dtype)
+            return self._affine(site, values, known[to[0]])
+        if site.op in _SUMS and len(to) == 2:
+            return self._sum(site, values)
+        if site.op in CONTRACTIONS:
+            return self._product(site, values, to)
         if site.path in self.facts.rectified:
-            return _pass(site, values, [self.facts.rectified[site.path]])
-        if site.op in _ELEMENTWISE and len(active) == 1:
-            return _pass(site, values, active)
-        if site.op == "mul":
-            return _pass(site, values, active)  # half to each factor
+            return self._pass(site, values, [self.facts.rectified[site.path]])
+        if site.op in _ELEMENTWISE and (len(to) == 1 or site.op == "mul"):
+            return self._pass(site, values, to)  # half to each of two factors
         if site.op in _MOVES:
-            return site(*values)
-        fix = "Explain logits: a softmax has no rule." if site.op in _OF_A_SOFTMAX else ""
-        got = f"'{site.op}' at '{self._name(site)}'"
-        raise NotImplementedError(
-            complaint(self.where, "f", "use operations that have a rule", got, fix)
-        )
+            return self._move(site, values)
+        fix = f"Give it one: composite.on('{site.op}', rule); see Composite.on."
+        if site.op == "log" and known[0].total:
+            fix = "It is a softmax's: explain logits."
+        self._refuse(site, "use operations that have a rule", f"'{site.op}'", fix)
+
+    def _receivers(self, site: Site, known: Sequence[Fact]) -> list[int]:
+        """Which inputs get relevance: those that depend on x, but for a constant that scales or shifts another."""
+        active = [i for i, on in enumerate(site.active) if on]
+        weights = [i for i in active if self.composite.softmax == "constant" and known[i].softmax]
+        if weights and site.op not in _OF_WEIGHTS:
+            rule = "only scale values with its attention weights, which count as constants here"
+            self._refuse(site, rule, f"'{site.op}'", "Use softmax='taylor'.")
+        if site.op in _SUMS:
+            constant = [i for i in active if known[i].held]
+        elif site.op in ("mul", "div", *CONTRACTIONS):
+            constant = [i for i in active if known[i].held or known[i].norm or i in weights]
+        else:
+            constant = []
+        return [i for i in active if i not in constant] or active
 
     def _affine(self, site: Site, values: Sequence[Any], known: Fact) -> Affine:
         """A layer or a pooling, as it begins."""
@@ -217,14 +270,112 @@ class _Twins:
         else:
             w = values[1 - place]
             product, axes = contraction(site)
-        bounds = self.bounds.get(site.path)
+        bounds, rule = self.bounds.get(site.path), self.rules[site.path]
         layer = Linear(product, values[place], w, 0.0, known.nonnegative, bounds)
-        rule = self.rules[site.path]
-        return Affine(layer, rule, axes, like.shape, like.dtype, joins_bias=not pooling)
+        self._note(site, rule_name(rule), twin=True)
+        account = self.accounts.get(site.path)
+        return Affine(
+            layer, rule, axes, like.shape, like.dtype, joins_bias=not pooling, account=account
+        )
 
-    def _rule(self, site: Site, known: Sequence[Fact], composite: Composite) -> Rule | None:
+    def _sum(self, site: Site, values: Sequence[Any]) -> Array:
+        dtype, rule = site.outputs[0].dtype, self.rules[site.path]
+        signs = jnp.asarray([1, -1 if site.op == "sub" else 1], dtype)
+        layer = Linear(lambda x, w: w[0] * x[0] + w[1] * x[1], tuple(values), signs, 0.0)
+        self._note(site, rule_name(rule), twin=True)
+        return propagated(layer, rule, dtype, self.accounts.get(site.path))
+
+    def _product(self, site: Site, values: Sequence[Any], to: Sequence[int]) -> Any:
+        """A product of two activations: each shares its part as a layer whose weight is the other."""
+        rule, known = self.rules[site.path], self.facts.inputs[site.path]
+
+        def backward(R: Array, y: Array, rule: Rule, *inputs: Array) -> tuple[Any, ...]:
+            def shared(i: int) -> Any:
+                def product(x: Array, w: Array) -> Array:
+                    return site(x, w) if i == 0 else site(w, x)
+
+                layer = Linear(product, inputs[i], inputs[1 - i], 0.0, known[i].nonnegative)
+                return rule(layer, R / len(to))
+
+            return None, *(shared(i) if i in to else None for i in (0, 1))
+
+        self._note(site, rule_name(rule) + (", half to each" if len(to) == 2 else ""), twin=True)
+        return self._twin(site, [as_tree(rule), *values], backward, lambda rule, *v: site(*v))
+
+    def _softmax(self, site: Site, values: Sequence[Any], known: Sequence[Fact]) -> Any:
+        """The division that ends a softmax. Under `constant` no relevance comes here, and none is handed down."""
+        shape, below = site.outputs[0].shape, site.inputs[1].shape
+        axes = [a for a, n in enumerate(shape) if below[a] != n or a in known[1].spread]
+
+        def backward(R: Array, s: Array, z: Array, *_: Array) -> tuple[Any, ...]:
+            z = jnp.where(jnp.isfinite(z), z, 0)  # what is masked has no relevance
+            return _fit(z * (R - s * R.sum(axes, keepdims=True)), z), None, None  # Prop. 3.1
+
+        self._note(site, f"softmax, {self.composite.softmax}", twin=True)
+        z = self.logits[self.facts.logits[site.path]]
+        return self._twin(site, [z, *values], backward, lambda z, *v: site(*v))
+
+    def _pass(self, site: Site, values: Sequence[Any], to: Sequence[int]) -> Any:
+        """The equation as it is, its relevance passed to some of its inputs in equal shares."""
+
+        def backward(R: Array, y: Array, *inputs: Array) -> tuple[Any, ...]:
+            return tuple(_fit(R / len(to), v) if i in to else None for i, v in enumerate(inputs))
+
+        self._note(site, "passed" + (", half to each" if len(to) == 2 else ""), twin=True)
+        likes = zip(values, site.inputs, strict=True)
+        arrays = [jnp.asarray(value, like.dtype) for value, like in likes]
+        return self._twin(site, arrays, backward)
+
+    def _move(self, site: Site, values: Sequence[Any]) -> Any:
+        self._note(site, "moved", twin=True)
+        if site.path not in self.accounts:
+            return site(*values)  # JAX knows best where everything came from
+
+        def backward(R: Any, y: Any, *inputs: Any) -> tuple[Any, ...]:
+            _, back = jax.vjp(site, *inputs)
+            return tuple(r if on else None for r, on in zip(back(R), site.active, strict=True))
+
+        return self._twin(site, values, backward)
+
+    def _twin(
+        self,
+        site: Site,
+        values: Sequence[Any],
+        backward: Callable[..., tuple[Any, ...]],
+        forward: Callable[..., Any] | None = None,
+    ) -> Any:
+        """A twin of an equation that keeps an account."""
+        evaluate = forward or site
+
+        def handed_down(R: Any, y: Any, account: Account, *inputs: Any) -> tuple[Any, ...]:
+            shares = backward(R, y, *inputs)
+            return booked(account, R, shares), *shares
+
+        swapped = twin(lambda account, *inputs: evaluate(*inputs), handed_down)
+        return swapped(self.accounts.get(site.path), *values)
+
+    def _note(self, site: Site, text: str, *, twin: bool = False) -> None:
+        self.given[site.path] = site, text, twin
+
+    def _refuse(self, site: Site, rule: str, got: str, fix: str) -> NoReturn:
+        got = f"{got} at '{self.name_of(site)}'"
+        raise NotImplementedError(complaint(self.where, "f", rule, got, fix))
+
+    def _refuse_probabilities(self) -> NoReturn:
+        source = max(self.facts.logits.values())
+        like = self.facts.sites[source].outputs[0]
+        logits = [
+            x.name for path, x in self.layers.items() if path < source and x.shape == like.shape
+        ]
+        rule = "give logits: relevance that starts at probabilities blows up"
+        fix = "Leave the softmax out of it"
+        if logits:
+            fix += f", or explain xaijax.split(f, x, '{logits[-1]}')[0]"
+        raise ValueError(complaint(self.where, "f", rule, "the output of a softmax", f"{fix}."))
+
+    def _rule(self, site: Site, known: Sequence[Fact]) -> Rule | None:
         """The rule of an equation that is linear in what depends on x."""
-        count, layer = sum(site.active), self._layer(site.path)
+        count, layer, composite = sum(site.active), self._layer(site.path), self.composite
         if _is_layer(site):
             # A 1x1 convolution may be written as a matrix product.
             pointwise = layer is not None and layer.path == site.path and layer.is_spatial
@@ -235,6 +386,8 @@ class _Twins:
             return composite.choose(layer, "pooling")
         if site.op in _SUMS and count == 2:
             return composite.choose(layer, "sum")
+        if site.op in CONTRACTIONS and count == 2:
+            return composite.choose(layer, "product")
         return None
 
     def _box(self, path: Path, rule: ZBox, x: Any) -> tuple[Array, Array]:
@@ -251,19 +404,28 @@ class _Twins:
         opened, seen = on_the_way([path]), []
 
         def visit(site: Site, *values: Any) -> Any:
+            if seen:
+                return site.fill(None)  # nothing of what comes after is wanted
             if site.path == path:
                 place = site.active.index(True)
                 if self.facts.inputs[path][place].behind:
                     rule = "have z_box at a first layer only"
-                    got = f"'{self._name(site)}'"
+                    got = f"'{self.name_of(site)}'"
                     raise ValueError(complaint(self.where, "composite", rule, got))
                 seen.append(values[place])
             if site.path in opened and site.op == "cond":
-                rule, got = "have no layer with z_box inside a cond", f"'{self._name(site)}'"
+                rule, got = "have no layer with z_box inside a cond", f"'{self.name_of(site)}'"
                 raise NotImplementedError(complaint(self.where, "f", rule, got))
             return DEFER if site.path in opened else site(*values)
 
-        self.program.run(Interpreter(visit, open_custom=True, unroll=self._unroll), x)
+        walk = Interpreter(
+            visit,
+            open_custom=True,
+            unroll=self._unroll,
+            index=lambda value, step: None if value is None else value[step],
+            stack=lambda values: None if seen else jnp.stack(values),
+        )
+        self.program.run(walk, x)
         return seen[0]
 
     def _unroll(self, site: Site) -> bool:
@@ -274,7 +436,8 @@ class _Twins:
         holders: Iterable[Path] = (path[:n] for n in range(len(path), 0, -1))
         return next((self.layers[p] for p in holders if p in self.layers), None)
 
-    def _name(self, site: Site) -> str:
+    def name_of(self, site: Site) -> str:
+        """The layer that an equation belongs to."""
         layer = self._layer(site.path)
         return layer.name if layer else site.scope or site.op
 
@@ -297,28 +460,18 @@ def _joined(site: Site, values: Sequence[Any], known: Sequence[Fact]) -> Affine 
     fact, c = known[1 - place], jnp.asarray(values[1 - place], site.inputs[1 - place].dtype)
     for axis in fact.spread:
         c = lax.slice_in_dim(c, 0, 1, axis=axis)
-    # A number that is written in the program belongs to an activation function (a hard swish), and is no bias.
-    is_bias = affine.joins_bias and fact.number is None
+    if affine.joins_bias and fact.number is not None:
+        return None  # a number written in the program belongs to an activation function (a GELU)
     match site.op:
-        case "add" if is_bias:
+        case "add" if affine.joins_bias:
             return affine.plus(c)
-        case "sub" if is_bias and place == 0:
+        case "sub" if affine.joins_bias and place == 0:
             return affine.plus(-c)
         case "mul":
             return affine.times(c)
         case "div" if place == 0:
             return affine.times(1 / c)
     return None
-
-
-def _pass(site: Site, values: Sequence[Any], to: Sequence[int]) -> Any:
-    """The equation as it is, its relevance passed to some of its inputs in equal shares."""
-
-    def backward(R: Array, y: Array, *inputs: Array) -> tuple[Any, ...]:
-        return tuple(_fit(R / len(to), v) if i in to else None for i, v in enumerate(inputs))
-
-    likes = zip(values, site.inputs, strict=True)
-    return twin(site, backward)(*(jnp.asarray(value, like.dtype) for value, like in likes))
 
 
 def _fit(R: Array, like: Array) -> Array:

@@ -11,7 +11,7 @@ A division by a denominator of exactly zero gives zero: that relevance has nowhe
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class Linear:
       b: the bias, with batch norm in it.
       nonnegative: whether `x` is known never to be negative.
       bounds: the lowest and the highest input there can be, for the rule that asks for it.
+      absorbed: where `share` notes the relevance that biases took.
     """
 
     product: Callable[[Any, Array], Array]
@@ -45,6 +46,7 @@ class Linear:
     b: Any
     nonnegative: bool = False
     bounds: tuple[Array, Array] | None = None
+    absorbed: list[Array] = dataclasses.field(default_factory=list)
 
     @property
     def signed(self) -> tuple[Any, Any]:
@@ -56,15 +58,17 @@ class Linear:
     def share(self, R: Array, parts: Sequence[Part], epsilon: Any) -> Any:
         r"""Relevance in proportion to contribution, :math:`R_j = \sum_k x_j w_{jk} R_k / z_k`, over all parts."""
         z: Any = 0.0
+        bias: Any = 0.0
         back = []
         for part in parts:
             if part is None:
                 continue
             x, w, b = part
             product, transpose = jax.vjp(lambda x, w=w: self.product(x, w), x)
-            z = z + product + b
+            z, bias = z + product, bias + b
             back.append((x, transpose))
-        s = _divide(R, z, epsilon)
+        s = _divide(R, z + bias, epsilon)
+        self.absorbed.append(jnp.sum(bias * s))
         shares = [jax.tree.map(jnp.multiply, x, transpose(s)[0]) for x, transpose in back]
         return jax.tree.map(lambda *R_j: sum(R_j[1:], R_j[0]), *shares)
 
@@ -93,6 +97,11 @@ def pytree(cls: Any) -> Any:
 
 #: A rule: a layer and the relevance of its outputs give the relevance of its inputs.
 Rule = Callable[[Linear, Array], Any]
+
+
+def rule_name(rule: Rule) -> str:
+    """The name of a rule, as the function that makes it has."""
+    return getattr(rule, "name", None) or getattr(rule, "__name__", type(rule).__name__)
 
 
 def epsilon(epsilon: float = 1e-6, *, bias: bool = True) -> Rule:
@@ -305,6 +314,7 @@ def pass_() -> Rule:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _Epsilon:
+    name: ClassVar[str] = "epsilon"
     epsilon: Any
     bias: bool = dataclasses.field(metadata={"static": True})
 
@@ -315,6 +325,7 @@ class _Epsilon:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _ZPlus:
+    name: ClassVar[str] = "z_plus"
     epsilon: Any
     bias: bool = dataclasses.field(metadata={"static": True})
 
@@ -326,6 +337,7 @@ class _ZPlus:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _AlphaBeta:
+    name: ClassVar[str] = "alpha_beta"
     alpha: Any
     beta: Any
     epsilon: Any
@@ -334,15 +346,20 @@ class _AlphaBeta:
     def __call__(self, layer: Linear, R: Array) -> Any:
         x, b = layer.signed, _bias(self, layer)
         positive, negative = _positive(layer.w), _negative(layer.w)
-        support = layer.share(R, _pair(x, (positive, negative), _positive(b)), self.epsilon)
-        against = layer.share(R, _pair(x, (negative, positive), _negative(b)), self.epsilon)
         alpha, beta = (jnp.asarray(knob, R.dtype) for knob in (self.alpha, self.beta))
-        return jax.tree.map(lambda p, n: alpha * p - beta * n, support, against)
+        support = _pair(x, (positive, negative), _positive(b))
+        against = _pair(x, (negative, positive), _negative(b))
+        return jax.tree.map(
+            jnp.add,
+            layer.share(alpha * R, support, self.epsilon),
+            layer.share(-beta * R, against, self.epsilon),
+        )
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _Gamma:
+    name: ClassVar[str] = "gamma"
     gamma: Any
     epsilon: Any
     bias: bool = dataclasses.field(metadata={"static": True})
@@ -355,6 +372,7 @@ class _Gamma:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _OwnSign:
+    name: ClassVar[str] = "own_sign"
     epsilon: Any
     bias: bool = dataclasses.field(metadata={"static": True})
 
@@ -367,6 +385,7 @@ class _OwnSign:
 class ZBox:
     """See `z_box`."""
 
+    name: ClassVar[str] = "z_box"
     low: Any
     high: Any
     epsilon: Any
@@ -395,6 +414,7 @@ class ZBox:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _WSquare:
+    name: ClassVar[str] = "w_square"
     epsilon: Any
     bias: bool = dataclasses.field(metadata={"static": True})
 
@@ -406,6 +426,7 @@ class _WSquare:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _Flat:
+    name: ClassVar[str] = "flat"
     epsilon: Any
 
     def __call__(self, layer: Linear, R: Array) -> Any:
@@ -416,6 +437,8 @@ class _Flat:
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _Pass:
+    name: ClassVar[str] = "pass_"
+
     def __call__(self, layer: Linear, R: Array) -> Any:
         if jnp.shape(layer.x) != R.shape:
             got = f"{jnp.shape(layer.x)} -> {R.shape}"
