@@ -9,7 +9,7 @@ from typing import Any
 
 import xaijax
 
-_NAMES = ("startup", "overhead", "forward", "cams")
+_NAMES = ("startup", "overhead", "forward", "cams", "propagation")
 # What a benchmark needs beyond the library's own extras.
 _NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch")}
 

@@ -1,4 +1,4 @@
-"""What is explained in the benchmarks: EfficientNet-Lite0 and a photo of scikit-image."""
+"""What is explained in the benchmarks: EfficientNet-Lite0, ResNet-50 and a photo of scikit-image."""
 
 import functools
 from typing import Any
@@ -27,6 +27,39 @@ def photo() -> tuple[Any, jax.Array, Any]:
 def model() -> Any:
     """EfficientNet-Lite0 with its ImageNet weights."""
     return efficientnet_lite0()
+
+
+def images(batch: int) -> jax.Array:
+    """A batch of the photo: different images, or XLA would compute one."""
+    _, x, _ = photo()
+    return jnp.stack([x * (1 + 0.01 * i) for i in range(batch)])
+
+
+@functools.cache
+def resnet50() -> Any:
+    """ResNet-50 with random weights, on which its time does not depend."""
+    from flax import nnx
+
+    from xaijax import models
+
+    return models.resnet50(rngs=nnx.Rngs(0))
+
+
+@functools.cache
+def torch_resnet50() -> tuple[Any, Any]:
+    """The ResNet-50 of torchvision with random weights, and ours with the same."""
+    import tempfile
+
+    import torch
+
+    from tests.parity._torchvision import torchvision
+    from xaijax import models
+
+    net = torchvision.models.resnet50(weights=None).eval()
+    with tempfile.NamedTemporaryFile(suffix=".pth") as file:
+        torch.save(net.state_dict(), file)
+        file.flush()
+        return net, models.resnet50(file.name)
 
 
 def chunked_forwards(model: Any, images: jax.Array, count: int) -> jax.Array:

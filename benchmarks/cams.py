@@ -16,7 +16,15 @@ import numpy as np
 
 import xaijax
 from benchmarks._paired import flops, is_noisy, measure
-from benchmarks._workload import TARGET, chunked_forwards, model, photo
+from benchmarks._workload import (
+    TARGET,
+    chunked_forwards,
+    images,
+    model,
+    photo,
+    resnet50,
+    torch_resnet50,
+)
 
 _GRADIENT = ("grad_cam", "grad_cam_pp", "hires_cam", "xgrad_cam", "layer_cam")
 _PEERS = {
@@ -32,7 +40,7 @@ _BATCH = 8
 def run(rounds: int) -> dict[str, Any]:
     """Measure; returns the record."""
     record: dict[str, Any] = {"gradient": {}, "ablation": ablation(max(rounds // 3, 5))}
-    for name, f in (("resnet50", _resnet50()), ("efficientnet_lite0", model())):
+    for name, f in (("resnet50", resnet50()), ("efficientnet_lite0", model())):
         for batch in (1, _BATCH):
             record["gradient"][f"{name}, batch {batch}"] = gradient(f, batch, rounds)
     record["score_cam"] = score(max(rounds // 6, 5))
@@ -42,25 +50,11 @@ def run(rounds: int) -> dict[str, Any]:
     return record
 
 
-def _resnet50() -> Any:
-    from flax import nnx
-
-    from xaijax.models import resnet50
-
-    return resnet50(rngs=nnx.Rngs(0))
-
-
-def _images(batch: int) -> jax.Array:
-    _, x, _ = photo()
-    # Eight different images, or XLA would compute one.
-    return jnp.stack([x * (1 + 0.01 * i) for i in range(batch)])
-
-
 def _programs(
     f: Any, batch: int, target: int = TARGET
 ) -> dict[str, tuple[Any, Any, tuple[Any, ...]]]:
     """A forward pass and the maps, of one image or of a batch: how to call, how to lower, with which arguments."""
-    xs, targets = _images(batch), jnp.full(batch, target, jnp.int32)
+    xs, targets = images(batch), jnp.full(batch, target, jnp.int32)
     explainers = {name: getattr(xaijax, name) for name in _GRADIENT}
     if batch == 1:
         forward = jax.jit(lambda f, x: xaijax.lower(f)(x))
@@ -87,7 +81,7 @@ def gradient(f: Any, batch: int, rounds: int) -> dict[str, Any]:
 
 def ablation(rounds: int) -> dict[str, Any]:
     """Ablation-CAM at the last block of ResNet-50, 2048 channels, over one forward pass."""
-    f, (_, x, _) = _resnet50(), photo()
+    f, (_, x, _) = resnet50(), photo()
     forward = jax.jit(lambda f, x: xaijax.lower(f)(x))
     time = measure(
         {
@@ -130,20 +124,13 @@ def peer(batch: int, rounds: int) -> dict[str, Any]:
     """The same maps by pytorch-grad-cam, on the same weights of ResNet-50, in one interleaved run."""
     import torch
 
-    from tests.parity._torchvision import torchvision
-
     pytorch_grad_cam: Any = importlib.import_module("pytorch_grad_cam")
     targets_module: Any = importlib.import_module("pytorch_grad_cam.utils.model_targets")
-    net = torchvision.models.resnet50(weights=None).eval()
-    path = _save(net)
-    from xaijax.models import resnet50
-
-    f = resnet50(path)
-    path.unlink()
+    net, f = torch_resnet50()
     # The class with the highest score: its maps are not empty.
-    target = int(jax.jit(xaijax.lower(f))(_images(1)[0]).argmax())
+    target = int(jax.jit(xaijax.lower(f))(images(1)[0]).argmax())
     contestants = _contestants(_programs(f, batch, target))
-    xs = torch.from_numpy(np.array(_images(batch))).permute(0, 3, 1, 2).contiguous()
+    xs = torch.from_numpy(np.array(images(batch))).permute(0, 3, 1, 2).contiguous()
     wanted = [targets_module.ClassifierOutputTarget(target)] * batch
 
     def bare() -> Any:
@@ -174,14 +161,3 @@ def peer(batch: int, rounds: int) -> dict[str, Any]:
         "largest_difference": difference,
         "torch_over_ours": ratio,
     }
-
-
-def _save(net: Any) -> Any:
-    import tempfile
-    from pathlib import Path
-
-    import torch
-
-    with tempfile.NamedTemporaryFile(suffix=".pth", delete=False) as file:
-        torch.save(net.state_dict(), file)
-    return Path(file.name)
