@@ -64,6 +64,15 @@ def mlp(seed, dtype=jnp.float32, sizes=(6, 16, 4)):
     return jax.tree_util.Partial(_perceptron, layers)
 
 
+def curved(seed, dtype=jnp.float32):
+    """The convolutional network with bounded outputs: its gradient depends on the image."""
+    return jax.tree_util.Partial(_bounded, cnn(seed, dtype))
+
+
+def _bounded(f, x):
+    return jnp.tanh(f(x))
+
+
 def image(seed, dtype=jnp.float32, size=8):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(size, size, 3)), dtype)
 
@@ -131,6 +140,17 @@ def _cam(explain, settings=lambda dtype: {}, *, fresh=None, smooth=True, **rest)
     )
 
 
+def _rows(dtype):
+    """Three baselines for a row."""
+    return jnp.stack([row(seed, dtype) for seed in (7, 8, 9)])
+
+
+def _along_path(explain, settings, fresh, **rest):
+    """An integral of gradients, of few steps."""
+    few = {"num_steps": 5, **settings}
+    return Case(explain, mlp, row, lambda dtype: few, fresh=fresh, smooth=True, **rest)
+
+
 # A public explainer without a row here fails `test_contract.py`.
 CASES = {
     "cam": _cam(xaijax.cam, fresh={"layer": "relu#2"}),
@@ -181,7 +201,17 @@ CASES = {
     ),
     "guided_backprop": Case(xaijax.guided_backprop, cnn, image),
     "deconvnet": Case(xaijax.deconvnet, cnn, image),
+    "deep_lift": Case(xaijax.deep_lift, cnn, image, knobs={"baseline": 0.5}, smooth=True),
+    "deep_shap": Case(
+        xaijax.deep_shap,
+        mlp,
+        row,
+        lambda dtype: {"background": _rows(dtype)},
+        fresh={"batch_size": 2},
+        smooth=True,
+    ),
     "lrp": Case(xaijax.lrp, cnn, image, smooth=True),
+    "lrp_audit": Case(xaijax.lrp_audit, cnn, image),
     "guided_grad_cam": _cam(xaijax.guided_grad_cam),
     "grad_cam_lrp": _cam(
         xaijax.grad_cam_lrp,
@@ -196,6 +226,69 @@ CASES = {
         fresh={"intensities": (1.0, 1.5)},
         smooth=True,
         wrap=lambda f: xaijax.bind(xaijax.layer_cam, f),
+    ),
+    "saliency": Case(xaijax.saliency, curved, image, smooth=True),
+    "input_x_gradient": Case(xaijax.input_x_gradient, curved, image, smooth=True),
+    "integrated_gradients": _along_path(
+        xaijax.integrated_gradients, {}, {"num_steps": 6}, knobs={"baseline": 0.5}
+    ),
+    "expected_gradients": Case(
+        xaijax.expected_gradients,
+        mlp,
+        row,
+        lambda dtype: {"num_samples": 30, "baselines": _rows(dtype)},
+        fresh={"num_samples": 31},
+        random=True,
+        smooth=True,
+    ),
+    "blur_integrated_gradients": Case(
+        xaijax.blur_integrated_gradients,
+        curved,
+        image,
+        lambda dtype: {"num_steps": 20},
+        knobs={"max_sigma": 5.0},
+        fresh={"num_steps": 21},
+        smooth=True,
+    ),
+    "layer_gradient": Case(
+        xaijax.layer_gradient,
+        curved,
+        image,
+        fresh={"layer": "relu#1"},
+        smooth=True,
+    ),
+    "conductance": _along_path(
+        xaijax.conductance, {"layer": "tanh"}, {"layer": "0/add"}, knobs={"baseline": 0.5}
+    ),
+    "internal_influence": _along_path(
+        xaijax.internal_influence, {"layer": "0/add"}, {"layer": "0/dot"}, knobs={"baseline": 0.5}
+    ),
+    "occlusion": Case(
+        xaijax.occlusion,
+        cnn,
+        image,
+        lambda dtype: {"window": (3, 4), "stride": (2, 3)},
+        knobs={"baseline": 0.5},
+        fresh={"window": (3, 3)},
+        smooth=True,
+    ),
+    "feature_ablation": Case(
+        xaijax.feature_ablation,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype)},
+        fresh={"batch_size": 5},
+        smooth=True,
+    ),
+    "rise": Case(
+        xaijax.rise,
+        cnn,
+        image,
+        lambda dtype: {"num_samples": 30, "grid_size": 3},
+        knobs={"p": 0.3, "baseline": 0.5},
+        fresh={"num_samples": 31},
+        random=True,
+        smooth=True,
     ),
     "lime": Case(
         xaijax.lime,

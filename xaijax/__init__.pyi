@@ -47,8 +47,26 @@ from .core._provenance import provenance
 from .core._score import Target, score
 from .core._superpixels import superpixels
 from .core._tap import Tap, split, tap
-from .perturbation import LimeFit, lime, lime_fit
-from .propagation import deconvnet, guided_backprop, lrp
+from .gradient import (
+    blur_integrated_gradients,
+    conductance,
+    expected_gradients,
+    input_x_gradient,
+    integrated_gradients,
+    internal_influence,
+    layer_gradient,
+    saliency,
+)
+from .perturbation import LimeFit, feature_ablation, lime, lime_fit, occlusion, rise
+from .propagation import (
+    LrpAudit,
+    deconvnet,
+    deep_lift,
+    deep_shap,
+    guided_backprop,
+    lrp,
+    lrp_audit,
+)
 from .shapley import ShapleyValues, permutation_shap, shapley_values
 
 __version__: str
@@ -63,6 +81,7 @@ __all__ = [
     "Layers",
     "LimeFit",
     "LinearFit",
+    "LrpAudit",
     "Mask",
     "ShapleyValues",
     "Site",
@@ -75,16 +94,22 @@ __all__ = [
     "bind",
     "black_box",
     "blur",
+    "blur_integrated_gradients",
     "cam",
     "cam_maps",
     "checked",
     "citation",
     "columns",
+    "conductance",
     "deconvnet",
+    "deep_lift",
+    "deep_shap",
     "eigen_cam",
     "eigen_grad_cam",
+    "expected_gradients",
     "explainer",
     "explainers",
+    "feature_ablation",
     "fg_cam",
     "finer_cam",
     "full_grad",
@@ -96,15 +121,21 @@ __all__ = [
     "guided_backprop",
     "guided_grad_cam",
     "hires_cam",
+    "input_x_gradient",
+    "integrated_gradients",
+    "internal_influence",
     "is_cam",
     "kpca_cam",
     "layer_cam",
+    "layer_gradient",
     "layers",
     "lime",
     "lime_fit",
     "lower",
     "lrp",
+    "lrp_audit",
     "normalize",
+    "occlusion",
     "permutation_shap",
     "plain_convolutions",
     "probabilities",
@@ -112,6 +143,8 @@ __all__ = [
     "provenance",
     "random_cam",
     "resize",
+    "rise",
+    "saliency",
     "score",
     "score_cam",
     "segments",

@@ -2,6 +2,8 @@
 
 from xaijax.propagation._composites import (
     Composite,
+    attn_lrp,
+    cp_lrp,
     epsilon_alpha2_beta1,
     epsilon_alpha2_beta1_flat,
     epsilon_gamma_box,
@@ -10,8 +12,11 @@ from xaijax.propagation._composites import (
     plus_box,
     uniform,
 )
+from xaijax.propagation._deep_lift import deep_lift
+from xaijax.propagation._deep_shap import deep_shap
 from xaijax.propagation._guided_backprop import deconvnet, guided_backprop
 from xaijax.propagation._lrp import lrp
+from xaijax.propagation._lrp_audit import LrpAudit, lrp_audit
 from xaijax.propagation._relevance import propagate
 from xaijax.propagation._rules import (
     alpha_beta,
@@ -27,8 +32,13 @@ from xaijax.propagation._rules import (
 
 __all__ = [
     "Composite",
+    "LrpAudit",
     "alpha_beta",
+    "attn_lrp",
+    "cp_lrp",
     "deconvnet",
+    "deep_lift",
+    "deep_shap",
     "epsilon",
     "epsilon_alpha2_beta1",
     "epsilon_alpha2_beta1_flat",
@@ -39,6 +49,7 @@ __all__ = [
     "gamma",
     "guided_backprop",
     "lrp",
+    "lrp_audit",
     "own_sign",
     "pass_",
     "plus_box",

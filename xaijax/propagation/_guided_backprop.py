@@ -30,6 +30,7 @@ from xaijax.core._interpreter import (
 from xaijax.core._layers import list_layers
 from xaijax.core._lower import lowered
 from xaijax.core._score import Target, score
+from xaijax.core._score_gradient import gradient_of
 from xaijax.core._twin import twin
 from xaijax.propagation._facts import find_facts, only_selects
 
@@ -131,9 +132,7 @@ def _propagate(
     check_float(where, x)
     program = trace(f, x)
     run = _with_rectifiers(where, program, relu)
-    y, R = jax.value_and_grad(lambda x: score(run(x), target, where=where))(x)
-    # A rectifier would stop the NaN that stands for a score there is none of.
-    return jax.tree.map(lambda R: jnp.where(jnp.isnan(y), jnp.nan, R), R)
+    return gradient_of(lambda x: score(run(x), target, where=where), x)
 
 
 def _with_rectifiers(

@@ -1,0 +1,397 @@
+r"""Multipliers: every equation of a model swapped for a twin that hands down :math:`\Delta y / \Delta x`.
+
+Notation: x the input, r (in code) or x' (in formulas) a reference, :math:`\Delta` the difference of a value between
+the two, m a multiplier. A multiplier takes the place of a derivative, and the chain rule holds for it.
+
+All passes are lanes of one `jax.vmap`: lane 0 is the input, every other one a reference. In the backward pass of its
+own lane a twin looks at lane 0, and so knows both values of everything; no axis of any array is ours to know.
+
+What hands down what, so that :math:`\sum_i m_i \, \Delta x_i = \Delta y` holds for each equation, and so for the model:
+
+* linear: its coefficients, as the derivative;
+* a product, also of matrices: each factor gets the mean of the other,
+  :math:`\Delta(ab) = \bar b \Delta a + \bar a \Delta b`;
+* elementwise: :math:`\Delta y / \Delta x`; of several inputs each gets its Shapley value over :math:`\Delta x`;
+* extrema and order statistics: the difference goes to what won, or had won before, and so crossed all of it;
+* comparisons and what is computed of them: as elementwise functions, whose values are 0 and 1;
+* anything else has no rule, which is an error: what is lost in between would be missing from the sum.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, product
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from xaijax.core._errors import complaint
+from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, primitives, trace
+from xaijax.core._layers import list_layers
+from xaijax.core._lower import lowered
+from xaijax.core._score import Target, score
+from xaijax.core._tree import as_tree
+from xaijax.core._twin import twin
+
+_LANE = "lane of xaijax"  # no axis of a model has this name
+
+# Linear in what depends on x, whichever of the inputs that is; indices and predicates may not.
+_LINEAR = primitives(
+    "add add_any broadcast_in_dim concatenate convert_element_type copy cumsum device_put dynamic_slice "
+    "dynamic_update_slice gather name neg optimization_barrier pad reduce_sum reduce_window_sum "
+    "reshape rev scatter scatter-add select_n sharding_constraint slice split squeeze stack sub tile transpose unstack"
+)
+# These take any dtype: a truth value in the form of a number, too.
+_MOVES = primitives(
+    "broadcast_in_dim copy optimization_barrier reduce_sum reshape rev slice squeeze transpose"
+)
+_BILINEAR = primitives("conv_general_dilated dot_general mul")
+_ORDER_STATISTICS = primitives(
+    "max min reduce_max reduce_min reduce_window_max reduce_window_min sort top_k"
+)
+_ELEMENTWISE = primitives(
+    "abs add and atan atan2 cbrt ceil clamp convert_element_type cos cosh div eq erf erfc exp exp2 expm1 floor ge gt "
+    "integer_pow is_finite le log log1p logistic lt max min mul ne neg not or pow reduce_precision rem round rsqrt "
+    "select_n sign sin sinh sqrt square sub tan tanh xor"
+)
+
+
+def contributions(
+    where: str, f: Callable[[Any], Any], x: Array, target: Target, references: Array
+) -> Float[Array, "n *shape"]:
+    r"""What each element of `x` contributes to the score's difference from each reference.
+
+    Args:
+      where: the caller, for error messages.
+      f: the model.
+      x: the input.
+      target: what is explained.
+      references: `(n, *x.shape)`.
+
+    Returns:
+      :math:`(x - x') m`. The sum over a row is the difference of the scores.
+
+    Raises:
+      NotImplementedError: an operation has no rule.
+    """
+    program = trace(_Scored(as_tree(f), target, where), x)
+    run = _with_multipliers(where, program)
+    lanes = jnp.concatenate([x[None], references])
+    y, slopes = jax.vmap(jax.value_and_grad(run), axis_name=_LANE)(lanes)
+    # A rectifier would stop the NaN that stands for a score there is none of.
+    m: Any = jnp.where(jnp.isnan(y).reshape(-1, *[1] * x.ndim), jnp.nan, slopes)
+    return (x - references) * m[1:]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Scored:
+    """The model with the target on top: a target that is a function has multipliers, too."""
+
+    f: Any
+    target: Any
+    where: str = dataclasses.field(metadata={"static": True})
+    wraps: ClassVar[str] = "f"
+
+    def __call__(self, x: Any) -> Array:
+        return score(self.f(x), self.target, where=self.where)
+
+
+def _with_multipliers(where: str, program: Program) -> Callable[[Any], Any]:
+    """The program with its equations swapped for twins.
+
+    Here a truth value or an integer that depends on x is a float of the same number, so that it has multipliers.
+    """
+    depends = _Dependence(program)
+
+    def no_rule(site: Site) -> NotImplementedError:
+        layers = {layer.path: layer.name for layer in list_layers(program)}
+        holders = (layers.get(site.path[:n]) for n in range(len(site.path), 0, -1))
+        name = next((name for name in holders if name), site.scope or site.op)
+        fix = "Its difference would be missing from the sum."
+        rule = "use operations that have a rule"
+        return NotImplementedError(complaint(where, "f", rule, f"'{site.op}' at '{name}'", fix))
+
+    def visit(site: Site, *values: Any) -> Any:
+        on = depends.inputs[site.path]
+        if not any(on):
+            return lowered(site, *values)
+        if site.holds_equations:
+            hidden = site.op in ("scan", "cond") and not any(site.active)
+            if hidden or site.path in depends.hands_on_numbers:
+                raise no_rule(site)
+            return DEFER
+        if not site.outputs:  # a debug print, a check
+            return site(*_as_declared(site, values))
+        swapped = _swap(site, on, values)
+        if swapped is None:
+            raise no_rule(site)
+        return swapped
+
+    return lambda x: program.run(Interpreter(visit, open_custom=True, choose=_branch), x)
+
+
+class _Dependence:
+    """Which values depend on x, also through comparisons and integers, which have no derivative.
+
+    Attributes:
+      inputs: of each equation, which inputs; in a scan, in any of its steps.
+      hands_on_numbers: each scan and cond with an output that depends on x and is no float.
+    """
+
+    def __init__(self, program: Program):
+        self.inputs: dict[Path, tuple[bool, ...]] = {}
+        self.hands_on_numbers: set[Path] = set()
+        self.scans: set[Path] = set()
+        walk = Interpreter(
+            self._visit,
+            open_custom=True,
+            unroll=lambda site: True,
+            lift=lambda constant: False,
+            index=lambda known, step: known,
+            stack=any,
+            choose=self._choose,
+            edit=self._edit,
+        )
+        num_weights = len(program.weights)
+        num_inputs = len(program.closed.jaxpr.invars) - num_weights
+        program.walk(walk, [False] * num_weights, [True] * num_inputs)
+
+    def _visit(self, site: Site, *known: bool) -> Any:
+        if site.op == "scan":
+            self.scans.add(site.path)
+        path = self._rolled(site.path)
+        before = self.inputs.get(path, (False,) * len(known))
+        self.inputs[path] = tuple(a or b for a, b in zip(before, known, strict=True))
+        # What the interpreter itself does not open: nothing in it has a derivative.
+        shut = site.op in ("scan", "cond") and not any(site.active)
+        if site.holds_equations and not shut and site.params.get("length") != 0:
+            return DEFER
+        return site.fill(any(known))
+
+    def _edit(self, site: Site, outputs: list[bool]) -> list[bool]:
+        if site.op in ("scan", "cond"):
+            likes = zip(outputs, site.outputs, strict=True)
+            if any(known and not _is_float(like) for known, like in likes):
+                self.hands_on_numbers.add(self._rolled(site.path))
+        return outputs
+
+    def _choose(
+        self, index: bool, branches: Sequence[Callable[..., Any]], *known: bool
+    ) -> list[bool]:
+        columns = zip(*(run(*known) for run in branches), strict=True)
+        return [index or any(column) for column in columns]
+
+    def _rolled(self, path: Path) -> Path:
+        """The path with one step in the place of all."""
+        steps = (n for n in range(1, len(path)) if path[:n] in self.scans)
+        rolled = list(path)
+        for n in steps:
+            rolled[n] = 0
+        return tuple(rolled)
+
+
+def _swap(site: Site, on: Sequence[bool], values: Sequence[Any]) -> Any:
+    """What stands in the place of an equation that depends on x; `None` if it has no rule."""
+    op, active = site.op, [i for i, flag in enumerate(on) if flag]
+    if any(jnp.issubdtype(v.dtype, jnp.complexfloating) for v in (*site.inputs, *site.outputs)):
+        return None
+    floats = all(_is_float(site.inputs[i]) for i in active)
+    if op == "stop_gradient":
+        return values[0]  # its difference is that of its input
+    if not floats or not all(map(_is_float, site.outputs)):
+        if op == "top_k" and floats and not site.read[1]:
+            return [_order_statistic(site, values), None]
+        if op in _MOVES:
+            return site(*values)
+        return _elementwise(site, active, values) if op in _ELEMENTWISE else None
+    if op in _BILINEAR:
+        return lowered(site, *values) if len(active) == 1 else _bilinear(site, values)
+    if op in _LINEAR or (op == "div" and active == [0]):
+        return site(*values)
+    # One active operand of a maximum makes it elementwise; a sort of several arrays moves the others along.
+    if op in _ORDER_STATISTICS and len(active) == len(values) and len(site.outputs) == 1:
+        return _order_statistic(site, values)
+    return _elementwise(site, active, values) if op in _ELEMENTWISE else None
+
+
+# --- The rules
+
+
+def _bilinear(site: Site, values: Sequence[Array]) -> Array:
+    """A product: each factor gets the mean of the other."""
+
+    def backward(m: Array, y: Array, *r: Array) -> tuple[Array, ...]:
+        means = [v / 2 + _input_of(v) / 2 for v in r]
+        return jax.vjp(site, *means)[1](m)
+
+    return twin(site, backward)(*values)
+
+
+def _elementwise(site: Site, active: Sequence[int], values: Sequence[Any]) -> Array:
+    """A function of values in the same place."""
+    shape, dtype = site.outputs[0].shape, jnp.result_type(*(values[i] for i in active))
+
+    def function(*args: Any) -> Array:
+        y = site(*_as_declared(site, args))
+        return y if jnp.issubdtype(y.dtype, jnp.inexact) else y.astype(dtype)
+
+    spread = [jnp.broadcast_to(v, shape) if i in active else v for i, v in enumerate(values)]
+    return twin(function, lambda m, y, *r: _shares(function, active, m, r))(
+        *map(jnp.asarray, spread)
+    )
+
+
+def _shares(
+    function: Callable[..., Array], active: Sequence[int], m: Array, r: Sequence[Array]
+) -> tuple[Any, ...]:
+    """Multipliers of the inputs of an elementwise function: of several, by their Shapley values."""
+    x = [_input_of(v) if i in active else v for i, v in enumerate(r)]
+
+    def share(i: int) -> Array:
+        others = [j for j in active if j != i]
+
+        def alone(v: Array) -> Array:
+            """The function of one input, the others at x or at r: the mean over all orders of their change."""
+            total: Any = 0
+            for changed, weight in _coalitions(others):
+                args = [x[j] if j in changed else r[j] for j in range(len(r))]
+                total += weight * function(*args[:i], v, *args[i + 1 :])
+            return total
+
+        slope = _slope(alone, x[i], r[i])
+        # No signal, no share: the branch of a `where` that is not taken may be infinite.
+        return jnp.where(m == 0, 0, m * slope).astype(r[i].dtype)
+
+    return tuple(share(i) if i in active else None for i in range(len(r)))
+
+
+def _coalitions(players: Sequence[int]) -> Iterator[tuple[tuple[int, ...], float]]:
+    """The sets of players that may come before one more, each with its share of the orders."""
+    n = len(players)
+    for size in range(n + 1):
+        weight = math.factorial(size) * math.factorial(n - size) / math.factorial(n + 1)
+        yield from ((those, weight) for those in combinations(players, size))
+
+
+def _slope(function: Callable[[Array], Array], x: Array, r: Array) -> Array:
+    """The slope of a function between two points: dy / dx.
+
+    Where the derivative in the middle gives the same dy up to rounding, it is that: for a small dx the quotient is one
+    of two roundings. So nothing of dy is lost, at a kink neither, and no tolerance depends on the scale of x.
+    """
+    at_x, at_r = function(x), function(r)
+    rounding = 4 * jnp.finfo(at_x.dtype).eps * jnp.maximum(abs(at_x), abs(at_r))
+    dy, dx = _difference(at_x, at_r), _difference(x, r)
+    middle = x / 2 + r / 2
+    _, tangent = jax.jvp(function, (middle,), (jnp.ones_like(middle),))
+    derivative: Any = jnp.where(jnp.isfinite(tangent), tangent, 0)
+    linear: Any = jnp.where(derivative == 0, 0, derivative * dx)
+    near = (dx == 0) | (abs(dy - linear) <= rounding)
+    slope: Any = jnp.where(near, derivative, _quotient(dy, dx))
+    return slope
+
+
+def _order_statistic(site: Site, values: Sequence[Array]) -> Array:
+    """A maximum or minimum, or what is sorted: the difference goes to the inputs that have crossed all of it.
+
+    If a maximum has risen, that is the input which is it now; if it has fallen, the one which was it. In general, if
+    the k-th of n has risen, at least n - k + 1 inputs are not below its new value and at least k were not above its
+    old one: at least one input has crossed both, and all that have get equal shares. As each of them has changed by
+    as much as the output has, at least, m is within [0, 1].
+    """
+    candidates = _candidates(site)
+
+    def function(*values: Array) -> Array:
+        y = site(*values)
+        return y[0] if isinstance(y, list) else y
+
+    def backward(m: Array, y: Array, *r: Array) -> tuple[Array, ...]:
+        x, of_x = [_input_of(v) for v in r], _input_of(y)
+        at_x = candidates(*x)
+        at_r, back = jax.vjp(candidates, *r)
+        risen, fallen = (at_x >= of_x) & (at_r <= y), (at_x <= of_x) & (at_r >= y)
+        crossed = jnp.where(of_x > y, risen, fallen)
+        share = m * _difference(of_x, y) / crossed.sum(0)
+        return back(jnp.where(crossed, _quotient(share, _difference(at_x, at_r)), 0))
+
+    return twin(function, backward)(*values)
+
+
+def _candidates(site: Site) -> Callable[..., Array]:
+    """What an order statistic is chosen from: the inputs as an array `(n, *y.shape)`."""
+    p, shape = site.params, site.outputs[0].shape
+    if site.op in ("max", "min"):
+        return lambda *values: jnp.stack([jnp.broadcast_to(value, shape) for value in values])
+    if site.op in ("reduce_max", "reduce_min"):
+        first = range(len(p["axes"]))
+        return lambda value: jnp.moveaxis(value, p["axes"], first).reshape(-1, *shape)
+    if site.op in ("reduce_window_max", "reduce_window_min"):
+        return lambda value: _windows(value, p, shape, site.op.endswith("max"))
+    axis = p["dimension"] if site.op == "sort" else p.get("axis", -1) % len(shape)
+
+    def each(value: Array) -> Array:
+        value = jnp.expand_dims(jnp.moveaxis(value, axis, 0), axis + 1)
+        return jnp.broadcast_to(value, (value.shape[0], *shape))
+
+    return each
+
+
+def _windows(value: Array, p: dict[str, Any], shape: tuple[int, ...], largest: bool) -> Array:
+    """What each place of the windows of a pooling sees."""
+    worst = jnp.array(-jnp.inf if largest else jnp.inf, value.dtype)
+    edges = zip(p["padding"], p["base_dilation"], strict=True)
+    value = lax.pad(value, worst, [(*padding, dilation - 1) for padding, dilation in edges])
+    strides, places = p["window_strides"], product(*map(range, p["window_dimensions"]))
+    seen = []
+    for place in places:
+        start = [i * d for i, d in zip(place, p["window_dilation"], strict=True)]
+        stop = [i + (n - 1) * s + 1 for i, n, s in zip(start, shape, strides, strict=True)]
+        seen.append(lax.slice(value, start, stop, strides))
+    return jnp.stack(seen)
+
+
+def _branch(index: Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """The way through a cond: if the choice depends on x, a `where` of all branches."""
+    if not _is_float(jnp.asarray(index)):
+        return lax.switch(index, branches, *operands)
+
+    def pick(index: Array, *outputs: Array) -> Array:
+        return lax.select_n(index.astype(jnp.int32), *outputs)
+
+    everyone = range(len(branches) + 1)
+    chosen = twin(pick, lambda m, y, *r: _shares(pick, everyone, m, r))
+    columns = zip(*(run(*operands) for run in branches), strict=True)
+    return [chosen(jnp.broadcast_to(index, jnp.shape(c[0])), *map(jnp.asarray, c)) for c in columns]
+
+
+# --- Small things
+
+
+def _input_of(v: Array) -> Array:
+    """The value of lane 0."""
+    return lax.all_gather(v, _LANE)[0]
+
+
+def _difference(x: Array, r: Array) -> Array:
+    """The difference, which of two equal infinities is 0."""
+    same = x == r
+    return jnp.where(same, 0, x - jnp.where(same, 0, r))
+
+
+def _quotient(dy: Array, dx: Array) -> Array:
+    """The part that each unit of a difference has in another; what comes of an infinite one is lost, so it is NaN."""
+    lost = jnp.isinf(dx) & (dy != 0)
+    return jnp.where(lost, jnp.nan, dy / jnp.where(dx == 0, 1, dx))
+
+
+def _is_float(like: Any) -> bool:
+    return jnp.issubdtype(like.dtype, jnp.floating)
+
+
+def _as_declared(site: Site, values: Sequence[Any]) -> list[Any]:
+    """The values in the dtypes that the equation was written for."""
+    return [jnp.asarray(v).astype(like.dtype) for v, like in zip(values, site.inputs, strict=True)]
