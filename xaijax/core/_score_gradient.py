@@ -1,4 +1,4 @@
-"""The derivative that this family is made of: of the score, with respect to the input or to activations inside."""
+"""The derivative of the score, with respect to the input or to activations inside."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def input_gradient(where: str, f: Callable[[Any], Any], target: Target) -> Calla
 
     def gradient(x: Array) -> Array:
         check_float(where, x)
-        return _gradient(lambda x: score(model(x), target, where=where), x)
+        return gradient_of(lambda x: score(model(x), target, where=where), x)
 
     return gradient
 
@@ -31,12 +31,13 @@ def activation_gradient(where: str, opened: Tap, target: Target) -> Callable[[An
         def y(d: Any) -> Array:
             return score(opened.run(d, x)[0], target, where=where)
 
-        return _gradient(y, opened.zeros())
+        return gradient_of(y, opened.zeros())
 
     return gradient
 
 
-def _gradient(y: Callable[[Any], Array], at: Any) -> Any:
+def gradient_of(y: Callable[[Any], Array], at: Any) -> Any:
+    """The gradient of a score; NaN where there is none to explain."""
     value, G = jax.value_and_grad(y)(at)
     # A rectifier would stop the NaN that stands for a score there is none of.
     return jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)

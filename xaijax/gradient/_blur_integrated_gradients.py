@@ -15,8 +15,8 @@ from xaijax.core._inputs import check_float
 from xaijax.core._layers import image_axes
 from xaijax.core._sampling import chunk_size
 from xaijax.core._score import Target
+from xaijax.core._score_gradient import input_gradient
 from xaijax.gradient._path import mean_of, quadrature_rule
-from xaijax.gradient._score_gradient import input_gradient
 
 
 @explainer(

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Key
 from xaijax.core._explainer import explainer
 from xaijax.core._sampling import chunk_size
 from xaijax.core._score import Target
+from xaijax.core._score_gradient import input_gradient
 from xaijax.gradient._path import between, mean_of, stacked
-from xaijax.gradient._score_gradient import input_gradient
 
 
 @explainer(

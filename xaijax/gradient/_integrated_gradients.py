@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from xaijax.core._explainer import explainer
 from xaijax.core._score import Target
+from xaijax.core._score_gradient import input_gradient
 from xaijax.gradient._path import Quadrature, line_integral
-from xaijax.gradient._score_gradient import input_gradient
 
 
 @explainer(

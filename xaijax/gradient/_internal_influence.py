@@ -11,9 +11,9 @@ from jaxtyping import Array
 
 from xaijax.core._explainer import explainer
 from xaijax.core._score import Target
+from xaijax.core._score_gradient import activation_gradient
 from xaijax.core._tap import LayerName, tap
 from xaijax.gradient._path import Quadrature, line_integral
-from xaijax.gradient._score_gradient import activation_gradient
 
 
 @explainer(

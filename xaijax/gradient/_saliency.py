@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from xaijax.core._explainer import explainer
 from xaijax.core._score import Target
-from xaijax.gradient._score_gradient import input_gradient
+from xaijax.core._score_gradient import input_gradient
 
 
 @explainer(scope="local", access="white box", stage="post-hoc", models="neural network")
