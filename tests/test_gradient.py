@@ -406,3 +406,40 @@ def test_refused_before_anything_is_compiled(call, error, says, count_compiles):
     message = str(caught.value)
     assert re.search(says, message, flags=re.DOTALL), message
     assert not {name for name in compiled if hasattr(xaijax, name)}
+
+
+# --- A score that no gradient leads to
+
+UNREACHED = {
+    "constant": lambda x: jnp.ones(3),
+    "integers": lambda x: jax.nn.one_hot(jnp.argmax(x), 3),
+    "comparison": lambda x: (x > 0).astype(x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHED)
+@pytest.mark.parametrize(
+    "explain", [xaijax.saliency, xaijax.integrated_gradients, xaijax.lrp], ids=lambda e: e.__name__
+)
+def test_score_that_no_gradient_leads_to(explain, name):
+    message = f"^{explain.__name__}: f must lead from x to .*, and not by integers or comparisons"
+    with pytest.raises(ValueError, match=message):
+        explain(UNREACHED[name], jnp.ones(3), 0)
+
+
+def test_target_that_reads_nothing():
+    with pytest.raises(ValueError, match="^saliency: f must lead from x to the target"):
+        xaijax.saliency(jnp.tanh, jnp.ones(3), lambda outputs: jnp.ones(()))
+
+
+OPAQUE = {
+    "while": lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x * 2, x),
+    "pure_callback": lambda x: jax.pure_callback(lambda x: x, x, x),
+}
+
+
+@pytest.mark.parametrize("name", OPAQUE)
+def test_loop_or_callback_on_the_way(name):
+    message = f"^saliency: f must have a derivative: .* got '{name}'. A method for black boxes"
+    with pytest.raises(NotImplementedError, match=message):
+        xaijax.saliency(OPAQUE[name], jnp.ones(3), 0)

@@ -301,6 +301,12 @@ class Program:
     weights: list[Any]
     out_tree: Any
 
+    @property
+    def reads_input(self) -> bool:
+        """Whether any output depends on the input, and not by integers alone."""
+        jaxpr, count = self.closed.jaxpr, len(self.weights)
+        return any(_activity(jaxpr, [i >= count for i in range(len(jaxpr.invars))]))
+
     def run(self, interpreter: Interpreter, x: Any) -> Any:
         """Evaluate the program at `x` under an interpreter; returns the model's outputs."""
         outs = self.walk(interpreter, self.weights, jax.tree.leaves(x))
@@ -349,8 +355,14 @@ def steps_differ(decisions: Mapping[Path, Any], scan: Path, length: int) -> bool
 
 def depends(function: Callable[..., Any], *args: Any) -> bool:
     """Whether any output of a function depends on its arguments; only shapes and dtypes matter."""
+    return on_the_path(function, *args)[0]
+
+
+def on_the_path(function: Callable[..., Any], *args: Any) -> tuple[bool, frozenset[str]]:
+    """Whether any output of a function depends on its arguments, and the primitives that work on what does."""
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    return any(_activity(jaxpr, [True] * len(jaxpr.invars)))
+    met: set[str] = set()
+    return any(_activity(jaxpr, [True] * len(jaxpr.invars), met)), frozenset(met)
 
 
 def _wrapping(f: Any) -> int:
@@ -387,28 +399,32 @@ def _scan_parts(params: dict[str, Any]) -> tuple[int, int]:
     return params["num_consts"], params["num_carry"]
 
 
-def _scan_activity(params: dict[str, Any], active: Sequence[bool]) -> tuple[list[bool], list[bool]]:
+def _scan_activity(
+    params: dict[str, Any], active: Sequence[bool], met: set[str] | None = None
+) -> tuple[list[bool], list[bool]]:
     """Which inputs and outputs of a scan's body are active: a carry is, once any step makes it so."""
     body, (first, count) = params["jaxpr"].jaxpr, _scan_parts(params)
     carry, active = slice(first, first + count), list(active)
     while True:
-        out = _activity(body, active)
+        out = _activity(body, active, met)
         grown = [a or b for a, b in zip(active[carry], out[:count], strict=True)]
         if grown == active[carry]:
             return active, out
         active[carry] = grown
 
 
-def _activity(jaxpr: Any, active: Sequence[bool]) -> list[bool]:
-    """Which outputs of a jaxpr depend on its active inputs."""
+def _activity(jaxpr: Any, active: Sequence[bool], met: set[str] | None = None) -> list[bool]:
+    """Which outputs of a jaxpr depend on its active inputs; `met` takes the primitives that do."""
     on = {v for v, flag in zip(jaxpr.invars, active, strict=True) if flag}
     for eqn in jaxpr.eqns:
         flags = [not isinstance(v, jex.Literal) and v in on for v in eqn.invars]
         name = eqn.primitive.name
+        if met is not None and any(flags):
+            met.add(name)
         if name in _CALLS:
-            flags = _activity(_body(eqn.params)[0], flags)
+            flags = _activity(_body(eqn.params)[0], flags, met)
         elif name == "scan":
-            flags = _scan_activity(eqn.params, flags)[1]
+            flags = _scan_activity(eqn.params, flags, met)[1]
         else:
             flags = [any(flags)] * len(eqn.outvars)
         live = zip(eqn.outvars, flags, strict=True)

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from xaijax.core._errors import complaint
 from xaijax.core._inputs import check_float
+from xaijax.core._interpreter import on_the_path
 from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import Tap
@@ -19,7 +21,7 @@ def input_gradient(where: str, f: Callable[[Any], Any], target: Target) -> Calla
 
     def gradient(x: Array) -> Array:
         check_float(where, x)
-        return gradient_of(lambda x: score(model(x), target, where=where), x)
+        return gradient_of(where, lambda x: score(model(x), target, where=where), x)
 
     return gradient
 
@@ -31,13 +33,30 @@ def activation_gradient(where: str, opened: Tap, target: Target) -> Callable[[An
         def y(d: Any) -> Array:
             return score(opened.run(d, x)[0], target, where=where)
 
-        return gradient_of(y, opened.zeros())
+        return gradient_of(where, y, opened.zeros())
 
     return gradient
 
 
-def gradient_of(y: Callable[[Any], Array], at: Any) -> Any:
-    """The gradient of a score; NaN where there is none to explain."""
+# Without a derivative in reverse, as JAX finds only when it gets there.
+_OPAQUE = frozenset({"while", "pure_callback", "io_callback"})
+
+
+def gradient_of(where: str, y: Callable[[Any], Array], at: Any) -> Any:
+    """The gradient of a score; NaN where there is no score to explain.
+
+    Raises:
+      ValueError: the score does not depend on it, or only by integers: all zeros would look like an answer.
+      NotImplementedError: a loop of unknown length or a callback lies on the way.
+    """
+    found, primitives = on_the_path(y, at)
+    fix = "A method for black boxes needs no gradient, such as xaijax.lime."
+    if not found:
+        rule = "lead from x to the target, and not by integers or comparisons alone"
+        raise ValueError(complaint(where, "f", rule, "a score without a gradient", fix))
+    if opaque := sorted(_OPAQUE & primitives):
+        rule = "have a derivative: a loop of fixed length (lax.scan), no callbacks"
+        raise NotImplementedError(complaint(where, "f", rule, f"'{opaque[0]}'", fix))
     value, G = jax.value_and_grad(y)(at)
     # A rectifier would stop the NaN that stands for a score there is none of.
     return jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)

@@ -132,7 +132,7 @@ def _propagate(
     check_float(where, x)
     program = trace(f, x)
     run = _with_rectifiers(where, program, relu)
-    return gradient_of(lambda x: score(run(x), target, where=where), x)
+    return gradient_of(where, lambda x: score(run(x), target, where=where), x)
 
 
 def _with_rectifiers(

@@ -170,6 +170,9 @@ class Twins:
         self.facts = facts.rolled(self.unrolled)
         self.logits: dict[Path, Any] = dict.fromkeys(facts.logits.values())
         self.bounds = {path: self._box(path, rule, x) for path, rule in boxes.items()}
+        if not program.reads_input:
+            rule = "lead from x to its outputs, and not by integers or comparisons alone"
+            raise ValueError(complaint(where, "f", rule, "outputs without relevance"))
         if start is None and any(known.softmax for known in facts.outputs):
             self._refuse_probabilities()
 
