@@ -1,10 +1,13 @@
 """LRP through transformers: AttnLRP and CP-LRP against the papers' formulas, and how softmax and norms are found."""
 
+import equinox as eqx
 import flax.linen as nn
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax import lax
 from jax.tree_util import Partial
 
@@ -155,6 +158,66 @@ def test_masked_tokens_have_no_relevance(rng, x64):
 
 
 # --- Frameworks' own layers
+
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.norm = nnx.LayerNorm(8, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(2, 8, 8, decode=False, rngs=rngs)
+        self.rms = nnx.RMSNorm(8, rngs=rngs)
+
+    def __call__(self, x):
+        return self.rms(x + self.attention(self.norm(x))).mean(0)
+
+
+class Equinox(eqx.Module):
+    norm: eqx.nn.LayerNorm
+    attention: eqx.nn.MultiheadAttention
+
+    def __init__(self, key):
+        self.norm = eqx.nn.LayerNorm(8)
+        self.attention = eqx.nn.MultiheadAttention(2, 8, key=key)
+
+    def __call__(self, x):
+        y = jax.vmap(self.norm)(x)
+        return (x + self.attention(y, y, y, mask=jnp.tril(jnp.ones((6, 6), bool)))).mean(0)
+
+
+def haiku(x):
+    y = hk.LayerNorm(-1, True, True)(x)
+    init = hk.initializers.VarianceScaling()
+    return jax.nn.silu(x + hk.MultiHeadAttention(2, 4, w_init=init, model_size=8)(y, y, y)).mean(0)
+
+
+def jax_nn(w, x):
+    q, k, v = ((x @ w[i]).reshape(6, 2, 4) for i in range(3))
+    return jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(6, 8).mean(0)
+
+
+def haiku_model():
+    model = hk.without_apply_rng(hk.transform(haiku))
+    return Partial(model.apply, jax.eval_shape(model.init, jax.random.key(0), jnp.ones((6, 8))))
+
+
+FRAMEWORKS = {
+    "nnx": lambda: nnx.eval_shape(lambda: Nnx(nnx.Rngs(0))),
+    "equinox": lambda: Equinox(jax.random.key(0)),
+    "haiku": haiku_model,
+    "jax": lambda: Partial(jax_nn, jnp.ones((3, 8, 8))),
+}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_attention_of_every_framework(name, rng, x64):
+    def draw(leaf):
+        drawn = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+        return jnp.asarray(rng.normal(size=leaf.shape)) / 2 if drawn else leaf
+
+    f, x = jax.tree.map(draw, FRAMEWORKS[name]()), jnp.asarray(rng.normal(size=(6, 8)))
+    audit = xaijax.lrp_audit(f, x, 1, composite=cp_lrp(0.0, bias=False))
+    np.testing.assert_allclose(audit.relevance.sum(), f(x)[1], rtol=1e-9)
+    assert audit.rules.count("softmax, constant") == 1
+    assert np.isfinite(lrp(f, x, 1, composite=attn_lrp())).all()
 
 
 class TextClassifier(nn.Module):

@@ -428,7 +428,7 @@ def test_score_that_no_gradient_leads_to(explain, name):
 
 
 def test_target_that_reads_nothing():
-    with pytest.raises(ValueError, match="^saliency: f must lead from x to the target"):
+    with pytest.raises(ValueError, match=r"^saliency: f must lead from x to the target"):
         xaijax.saliency(jnp.tanh, jnp.ones(3), lambda outputs: jnp.ones(()))
 
 
