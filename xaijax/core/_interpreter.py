@@ -107,6 +107,16 @@ class Site:
             return getattr(debug, "func_name", self.op)
         return str(self.params.get("name", self.op)) if self.is_call else self.op
 
+    def reads_alone(self, position: int) -> bool:
+        """Whether nothing else reads one of its inputs."""
+        v, others = (
+            self.eqn.invars[position],
+            (eqn for eqn in self.jaxpr.eqns if eqn is not self.eqn),
+        )
+        return not any(v is u for eqn in others for u in eqn.invars) and not any(
+            v is u for u in self.jaxpr.outvars
+        )
+
     @cached_property
     def body(self) -> "list[Site]":
         """The equations directly inside a call, a custom-derivative function or a scan."""

@@ -463,7 +463,7 @@ def _joined(site: Site, values: Sequence[Any], known: Sequence[Fact]) -> Affine 
     fact, c = known[1 - place], jnp.asarray(values[1 - place], site.inputs[1 - place].dtype)
     for axis in fact.spread:
         c = lax.slice_in_dim(c, 0, 1, axis=axis)
-    if affine.joins_bias and fact.number is not None:
+    if affine.joins_bias and fact.number is not None and not _only_scales(site, place):
         return None  # a number written in the program belongs to an activation function (a GELU)
     match site.op:
         case "add" if affine.joins_bias:
@@ -475,6 +475,11 @@ def _joined(site: Site, values: Sequence[Any], known: Sequence[Fact]) -> Affine 
         case "div" if place == 0:
             return affine.times(1 / c)
     return None
+
+
+def _only_scales(site: Site, place: int) -> bool:
+    """Whether a product or quotient is all that becomes of a value."""
+    return site.op in ("mul", "div") and site.reads_alone(place)
 
 
 def _fit(R: Array, like: Array) -> Array:
