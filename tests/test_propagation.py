@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from tests.networks import NETWORKS, conv, softplus, square
 from xaijax import DEFER, Interpreter, trace
 from xaijax.core._twin import twin
-from xaijax.propagation import epsilon, lrp, uniform
+from xaijax.propagation import _relevance, epsilon, lrp, uniform
 from xaijax.propagation._facts import find_facts
 
 # --- Facts and the walk
@@ -125,6 +125,8 @@ def vmapped(x):
     return jax.vmap(lambda row: jax.nn.relu(row @ W))(x)
 
 
+DEVICE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
 OPERATIONS = {
     "dot": lambda x: x @ W,
     "dot, weight first": lambda x: jnp.einsum("ij,kj->ik", W.T, x),
@@ -136,6 +138,7 @@ OPERATIONS = {
     "average pool": lambda x: nn.avg_pool(x.reshape(4, 3, 2), (2, 2), padding="SAME"),
     "average pool, equinox": lambda x: eqx.nn.AvgPool2d(2)(x.reshape(2, 3, 4)),
     "max pool": lambda x: nn.max_pool(x.reshape(4, 3, 2), (2, 2), padding="SAME"),
+    "min of windows": lambda x: lax.reduce_window(x, np.inf, lax.min, (2, 2), (2, 2), "VALID"),
     "max": lambda x: x.max(0),
     "min": lambda x: x.min(0),
     "cumsum": lambda x: jnp.cumsum(x, 1),
@@ -162,8 +165,24 @@ OPERATIONS = {
     "where, two branches": lambda x: jnp.where(x > 0, x * 2, jnp.tanh(x)),
     "times a rectifier's mask": lambda x: x * (x > 0),
     **{
-        f.__name__: f for f in (jnp.abs, jnp.square, jnp.exp, jnp.tanh, jnp.sin, jnp.cos, jnp.expm1)
+        f.__name__: f
+        for f in (
+            *(
+                lax.abs,
+                lax.acos,
+                lax.asin,
+                lax.asinh,
+                lax.atan,
+                lax.cbrt,
+                lax.cos,
+                lax.cosh,
+                lax.erf,
+            ),
+            *(lax.exp, lax.exp2, lax.expm1, lax.sin, lax.sinh, lax.square, lax.tan, lax.tanh),
+        )
     },
+    "clamp": lambda x: lax.clamp(-0.5, x, 0.5),
+    "sum of derivatives": jax.grad(lambda x: (x * jnp.sin(x)).sum()),
     **{
         f.__name__: f
         for f in (
@@ -213,6 +232,9 @@ OPERATIONS = {
     "repeat": lambda x: jnp.repeat(x, 2, 0),
     "copy": lambda x: jnp.array(x, copy=True),
     "cast": lambda x: x.astype(jnp.float32),
+    "rounded": lambda x: lax.reduce_precision(x, 11, 40),
+    "device_put": lambda x: jax.device_put(x),
+    "sharding constraint": lambda x: lax.with_sharding_constraint(x, DEVICE),
     "optimization_barrier": lambda x: lax.optimization_barrier(x),
     "dropout": lambda x: jnp.where(
         jax.random.bernoulli(jax.random.key(0), 0.5, (4, 6)), x / 0.5, 0
@@ -248,6 +270,27 @@ def test_operation_conserves(name, rng, x64):
     assert np.isfinite(R).all()
     tolerance = 1e-4 if name == "cast" else 1e-8
     np.testing.assert_allclose(R.sum(), score, rtol=tolerance)
+
+
+def test_every_rule_has_a_row(x64):
+    met = {"one_minus_square", "stack", "unstack"}  # primitives of some versions of JAX
+
+    def visit(site, *values):
+        met.add(site.op)
+        return DEFER
+
+    walk = Interpreter(visit, open_custom=True)
+    for f in OPERATIONS.values():
+        x = jnp.ones((4, 6))
+        jax.eval_shape(lambda x, f=f: trace(f, x).run(walk, x), x)
+    with_rules = (
+        _relevance._ELEMENTWISE
+        | _relevance._MOVES
+        | _relevance._SUMS
+        | _relevance._POOLINGS
+        | _relevance.CONTRACTIONS
+    )
+    assert with_rules <= met, with_rules - met
 
 
 WITHOUT_A_RULE = {

@@ -56,7 +56,7 @@ _ELEMENTWISE = primitives(
 )
 _MOVES = primitives(
     "broadcast_in_dim concatenate convert_element_type copy device_put dynamic_slice dynamic_update_slice gather "
-    "layout_constraint max min name optimization_barrier pad reduce_max reduce_min reduce_precision "
+    "max min name optimization_barrier pad reduce_max reduce_min reduce_precision "
     "reduce_window_max reduce_window_min reshape rev select_n scatter sharding_constraint slice sort split squeeze "
     "stack stop_gradient tile top_k transpose unstack"
 )
