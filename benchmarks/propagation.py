@@ -155,10 +155,11 @@ def _difference(ours: Any, theirs: Any) -> float:
 def zennit(rounds: int) -> dict[str, Any]:
     """LRP by zennit, on the same weights of ResNet-50, one image and a batch, in interleaved runs."""
     import torch
+
+    net, f = torch_resnet50()  # first: it makes torchvision's import work
     from zennit import composites
     from zennit.torchvision import ResNetCanonizer
 
-    net, f = torch_resnet50()
     low, high = (torch.from_numpy(end)[None, :, None, None] for end in (_LOW, _HIGH))
     peers = {
         "epsilon_plus": composites.EpsilonPlus(canonizers=[ResNetCanonizer()]),
@@ -199,7 +200,10 @@ def zennit(rounds: int) -> dict[str, Any]:
 
 
 def captum(rounds: int) -> dict[str, Any]:
-    """Gradients and integrated gradients by captum, on the same weights of ResNet-50."""
+    """Gradients and integrated gradients by captum, on the same weights of ResNet-50.
+
+    Its DeepLIFT refuses that network, which uses a ReLU more than once.
+    """
     import torch
     from captum import attr
 
@@ -213,7 +217,6 @@ def captum(rounds: int) -> dict[str, Any]:
             pixels, target=TARGET, n_steps=steps, internal_batch_size=4
         ),
         "guided_backprop": lambda: attr.GuidedBackprop(net).attribute(pixels, target=TARGET),
-        "deep_lift": lambda: attr.DeepLift(net).attribute(pixels, target=TARGET),
     }
     ours: dict[str, Any] = {
         "saliency": lambda: xaijax.saliency(f, xs[0], target),
@@ -221,7 +224,6 @@ def captum(rounds: int) -> dict[str, Any]:
             f, xs[0], target, num_steps=steps
         ),
         "guided_backprop": lambda: xaijax.guided_backprop(f, xs[0], target),
-        "deep_lift": lambda: xaijax.deep_lift(f, xs[0], target),
     }
     contestants = {**ours, **{f"captum, {name}": run for name, run in peers.items()}}
     difference = {name: _difference(ours[name]()[None], peers[name]()) for name in peers}
