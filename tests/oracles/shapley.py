@@ -39,3 +39,66 @@ def permutation_walks(v, permutations):
             members.append(i)
             phi[i] += float(v(_coalition(members, M))) - before
     return phi / len(permutations)
+
+
+def _subsets(items):
+    items = list(items)
+    return [frozenset(S) for size in range(len(items) + 1) for S in combinations(items, size)]
+
+
+def banzhaf_values(v, num_features):
+    """The mean contribution to all coalitions of the others."""
+    M = num_features
+    values = {S: float(v(_coalition(S, M))) for S in _subsets(range(M))}
+    return np.array(
+        [np.mean([values[S | {i}] - values[S] for S in values if i not in S]) for i in range(M)]
+    )
+
+
+def interactions(v, num_features, index):
+    """Interactions of order 2, the single features on the diagonal: sums over subsets, and a regression for FSII."""
+    M = num_features
+    F = frozenset(range(M))
+    values = {S: float(v(_coalition(S, M))) for S in _subsets(F)}
+    if index == "FSII":
+        return _faithful_interactions(values, M)
+    found = np.zeros((M, M))
+    for i, j in combinations(range(M), 2):
+        for T in _subsets(F - {i, j}):
+            t = len(T)
+            if index == "STII":
+                weight = 2 / M * factorial(t) * factorial(M - 1 - t) / factorial(M - 1)
+            else:
+                weight = factorial(t) * factorial(M - t - 2) / factorial(M - 1)
+            delta = values[T | {i, j}] - values[T | {i}] - values[T | {j}] + values[T]
+            found[i, j] += weight * delta
+            found[j, i] += weight * delta
+    single = shapley_values(v, M)
+    if index == "k-SII":
+        single = single - found.sum(1) / 2
+    if index == "STII":
+        single = np.array([values[frozenset({i})] - values[frozenset()] for i in range(M)])
+    return found + np.diag(single)
+
+
+def _faithful_interactions(values, M):
+    """Least squares on all coalitions; the scores of nothing and everything by a null-space of the constraint."""
+    terms = [(i,) for i in range(M)] + list(combinations(range(M), 2))
+    rows = [S for S in values if 0 < len(S) < M]
+    X = np.array([[float(set(T) <= S) for T in terms] for S in rows]).reshape(len(rows), len(terms))
+    y = np.array([values[S] - values[frozenset()] for S in rows])
+    root = np.array(
+        [
+            (factorial(len(S) - 1) * factorial(M - len(S) - 1) / factorial(M - 1)) ** 0.5
+            for S in rows
+        ]
+    )
+    delta = values[frozenset(range(M))] - values[frozenset()]
+    # The last coefficient is what the others leave of delta.
+    last = X[:, -1:]
+    fit = np.linalg.lstsq((X[:, :-1] - last) * root[:, None], (y - delta * last[:, 0]) * root)[0]
+    fit = np.append(fit, delta - fit.sum())
+    found = np.zeros((M, M))
+    for T, value in zip(terms, fit, strict=True):
+        found[T[0], T[-1]] = found[T[-1], T[0]] = value
+    return found

@@ -17,8 +17,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import Moments, chunk_size, map_chunks
+from xaijax.core._sampling import Moments, chunk_size
 from xaijax.core._score import Target
+from xaijax.shapley._scores import scores
 
 
 class ShapleyValues(NamedTuple):
@@ -241,19 +242,17 @@ def _walk(
     per_pair = 2 * (M - 1)
 
     def coalition(row: Int[Array, ""]) -> Bool[Array, " M"]:
-        k, step = jnp.divmod(row - 2, max(per_pair, 1))
-        size = step % max(M - 1, 1) + 1
-        inner = jnp.where(step < M - 1, rank[k] < size, rank[k] >= M - size)
-        return jnp.where(row < 2, row == 1, inner)
+        k, step = jnp.divmod(row, per_pair)
+        size = step % (M - 1) + 1
+        return jnp.where(step < M - 1, rank[k] < size, rank[k] >= M - size)
 
-    rows = jnp.arange(2 + pairs * per_pair)
-    y = map_chunks(lambda row: v(coalition(row)), rows, min(chunk, len(rows)))
-    ends = jnp.broadcast_to(y[:2], (pairs, 2))
-    forth, back = jnp.split(y[2:].reshape(pairs, per_pair), 2, axis=1)
+    none, all_, inner = scores(v, coalition, pairs * per_pair, chunk)
+    ends = jnp.broadcast_to(jnp.stack([none, all_]), (pairs, 2))
+    forth, back = jnp.split(inner.reshape(pairs, per_pair), 2, axis=1)
 
     def marginal(inner: Float[Array, "pairs M-1"]) -> Float[Array, "pairs M"]:
         """v(Pre(i) and i) - v(Pre(i)), in the order of the walk."""
         return jnp.diff(jnp.concatenate([ends[:, :1], inner, ends[:, 1:]], 1))
 
     gains = jnp.take_along_axis(marginal(forth), rank, 1)
-    return y[0], y[1], (gains + jnp.take_along_axis(marginal(back), M - 1 - rank, 1)) / 2
+    return none, all_, (gains + jnp.take_along_axis(marginal(back), M - 1 - rank, 1)) / 2

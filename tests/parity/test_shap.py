@@ -1,0 +1,104 @@
+"""Shapley values and interactions against the package `shap` 0.51, on the same game: all coalitions, no lasso."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xaijax
+
+pytestmark = pytest.mark.parity
+
+# The largest difference allowed, as a part of the largest value.
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+
+
+@pytest.fixture
+def shap():
+    return pytest.importorskip("shap")
+
+
+@pytest.fixture(params=TOLERANCE)
+def precision(request):
+    jax.config.update("jax_enable_x64", request.param == "float64")
+    yield request.param
+    jax.config.update("jax_enable_x64", False)
+
+
+def assert_close(actual, expected, tolerance):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def game(precision, num_features=6, num_rows=8):
+    """Two outputs with interactions of any order, a row, and a background."""
+    rng = np.random.default_rng(0)
+    w1, w2 = rng.normal(size=(num_features, 12)), rng.normal(size=(12, 2))
+    x, background = rng.normal(size=num_features), rng.normal(size=(num_rows, num_features))
+
+    def predict(rows):
+        return np.tanh(rows @ w1) @ w2
+
+    def f(x):
+        return jnp.tanh(x @ jnp.asarray(w1, precision)) @ jnp.asarray(w2, precision)
+
+    return predict, f, x.astype(precision), background.astype(precision)
+
+
+@pytest.mark.parametrize("target", range(2))
+def test_exact(shap, precision, target):
+    predict, f, x, background = game(precision)
+    masker = shap.maskers.Independent(background, max_samples=len(background))
+    expected = shap.ExactExplainer(predict, masker)(x[None]).values[0, :, target]
+    found = xaijax.exact_shapley(f, jnp.asarray(x), target, mask=xaijax.columns(background))
+    assert_close(found, expected, TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("target", range(2))
+def test_kernel(shap, precision, target):
+    predict, f, x, background = game(precision)
+    explainer = shap.KernelExplainer(predict, background)
+    expected = explainer.shap_values(x, nsamples=2**6 - 2, l1_reg=False, silent=True)[:, target]
+    mask, key = xaijax.columns(background), jax.random.key(0)
+    found = xaijax.kernel_shap_values(f, jnp.asarray(x), target, key, mask=mask)
+    assert_close(found.values, expected, TOLERANCE[precision])
+    assert_close(found.base_value, explainer.expected_value[target], TOLERANCE[precision])
+
+
+def test_linear(shap, precision):
+    rng = np.random.default_rng(0)
+    w, b = rng.normal(size=6), 0.7
+    x, background = rng.normal(size=6).astype(precision), rng.normal(size=(20, 6)).astype(precision)
+    masker = shap.maskers.Independent(background, max_samples=20)
+    expected = shap.LinearExplainer((w, b), masker).shap_values(x)
+
+    def f(x):
+        return (x @ jnp.asarray(w, precision) + b)[None]
+
+    found = xaijax.linear_shap(f, jnp.asarray(x), 0, background=background)
+    assert_close(found, expected, TOLERANCE[precision])
+
+
+def test_interactions(shap, precision):
+    """shap's exact explainer has those of STII, split in halves; the diagonal is each feature's score alone."""
+    predict, f, x, background = game(precision)
+    masker = shap.maskers.Independent(background, max_samples=len(background))
+    explainer = shap.ExactExplainer(lambda rows: predict(rows)[:, 0], masker)
+    expected = explainer(x[None], interactions=True).values[0]
+    mask = xaijax.columns(background)
+    found = xaijax.shapley_interactions(f, jnp.asarray(x), 0, mask=mask, index="STII")
+    halves = (np.asarray(found) + np.diag(np.diagonal(found))) / 2
+    assert_close(halves, expected, TOLERANCE[precision])
+
+
+def test_sampling_agrees_within_its_errors(shap):
+    predict, f, x, background = game("float32")
+    explainer = shap.SamplingExplainer(lambda rows: predict(rows)[:, 0], background)
+    np.random.seed(0)  # noqa: NPY002 - the generator that shap draws from
+    theirs = explainer.shap_values(x, nsamples=4000, silent=True)
+    result = xaijax.sampling_shap_values(
+        f, jnp.asarray(x), 0, jax.random.key(0), mask=xaijax.columns(background), num_samples=300
+    )
+    exact = xaijax.exact_shapley(f, jnp.asarray(x), 0, mask=xaijax.columns(background))
+    assert (np.abs(result.values - exact) < 4 * result.standard_error + 1e-6).all()
+    # Theirs draws a row of the background for each sample, where ours takes the mean of all: a larger spread.
+    assert np.abs(result.values - exact).max() < np.abs(theirs - exact).max()
