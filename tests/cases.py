@@ -64,6 +64,11 @@ def mlp(seed, dtype=jnp.float32, sizes=(6, 16, 4)):
     return jax.tree_util.Partial(_perceptron, layers)
 
 
+def linear(seed, dtype=jnp.float32):
+    """One layer of it: linear in the row."""
+    return mlp(seed, dtype, sizes=(6, 4))
+
+
 def curved(seed, dtype=jnp.float32):
     """The convolutional network with bounded outputs: its gradient depends on the image."""
     return jax.tree_util.Partial(_bounded, cnn(seed, dtype))
@@ -131,6 +136,11 @@ def _pieces(dtype):
 
 def _background(dtype):
     return xaijax.columns(jnp.stack([row(seed, dtype) for seed in (7, 8, 9)]))
+
+
+def _around(dtype):
+    """Neighbours of a row."""
+    return xaijax.gaussian_columns(np.random.default_rng(3).normal(size=(20, 6)), "instance")
 
 
 def _cam(explain, settings=lambda dtype: {}, *, fresh=None, smooth=True, **rest):
@@ -294,7 +304,7 @@ CASES = {
         xaijax.lime,
         cnn,
         image,
-        lambda dtype: {"mask": _pieces(dtype), "num_samples": 30},
+        lambda dtype: {"mask": _pieces(dtype), "num_samples": 30, "kernel_width": 0.25},
         knobs={"kernel_width": 0.5, "ridge": 0.1},
         fresh={"num_samples": 31},
         random=True,
@@ -304,10 +314,93 @@ CASES = {
         xaijax.lime_fit,
         mlp,
         row,
-        lambda dtype: {"num_samples": 30},
+        lambda dtype: {"num_samples": 30, "kernel_width": 0.25},
         knobs={"kernel_width": 0.5, "ridge": 0.1},
         fresh={"num_samples": 31},
         random=True,
+    ),
+    "lime_fit, gaussian_columns": Case(
+        xaijax.lime_fit,
+        mlp,
+        row,
+        lambda dtype: {"num_samples": 30, "mask": _around(dtype), "kernel_width": 2.0},
+        knobs={"kernel_width": 1.5, "ridge": 0.1},
+        fresh={"num_samples": 32},
+        random=True,
+    ),
+    "exact_shapley": Case(
+        xaijax.exact_shapley,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype)},
+        fresh={"batch_size": 50},
+        smooth=True,
+    ),
+    "kernel_shap": Case(
+        xaijax.kernel_shap,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype), "num_samples": 30},
+        fresh={"num_samples": 32},
+        random=True,
+        smooth=True,
+    ),
+    "kernel_shap_values": Case(
+        xaijax.kernel_shap_values,
+        mlp,
+        row,
+        lambda dtype: {"mask": _background(dtype), "num_samples": 30, "sampling": "leverage"},
+        fresh={"num_samples": 32},
+        random=True,
+    ),
+    "sampling_shap": Case(
+        xaijax.sampling_shap,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype), "num_samples": 6},
+        fresh={"num_samples": 5},
+        random=True,
+        smooth=True,
+    ),
+    "sampling_shap_values": Case(
+        xaijax.sampling_shap_values,
+        mlp,
+        row,
+        lambda dtype: {"mask": _background(dtype), "num_samples": 6},
+        fresh={"num_samples": 5},
+        random=True,
+    ),
+    "linear_shap": Case(
+        xaijax.linear_shap,
+        linear,
+        row,
+        lambda dtype: {"background": _rows(dtype)},
+        fresh={"batch_size": 2},
+        smooth=True,
+    ),
+    "banzhaf": Case(
+        xaijax.banzhaf,
+        cnn,
+        image,
+        lambda dtype: {"mask": _pieces(dtype), "num_samples": 30},
+        fresh={"num_samples": 31},
+        random=True,
+        smooth=True,
+    ),
+    "banzhaf_values": Case(
+        xaijax.banzhaf_values,
+        mlp,
+        row,
+        lambda dtype: {"mask": _background(dtype), "num_samples": 30},
+        fresh={"num_samples": 31},
+        random=True,
+    ),
+    "shapley_interactions": Case(
+        xaijax.shapley_interactions,
+        mlp,
+        row,
+        fresh={"index": "STII"},
+        smooth=True,
     ),
     "permutation_shap": Case(
         xaijax.permutation_shap,

@@ -47,8 +47,17 @@ def test_every_explainer_has_a_case():
 # --- jit and vmap
 
 
-# What `lime` and `permutation_shap` give are these without their diagnostics.
-@each(lambda case: case.explain not in (xaijax.lime, xaijax.permutation_shap))
+# They give what another explainer does, without its diagnostics.
+WITHOUT_DIAGNOSTICS = (
+    xaijax.banzhaf,
+    xaijax.kernel_shap,
+    xaijax.lime,
+    xaijax.permutation_shap,
+    xaijax.sampling_shap,
+)
+
+
+@each(lambda case: case.explain not in WITHOUT_DIAGNOSTICS)
 def test_operation_by_operation_as_compiled(case, x64):
     dtype = jnp.float64
     f, x = case.wrap(case.model(FIRST, dtype)), case.x(0, dtype)

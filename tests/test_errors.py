@@ -277,10 +277,30 @@ STATIC = {
         TypeError,
         r"kernel_width must be a number, got 'wide'",
     ),
-    "kernel_width none": (
-        lambda: lime(kernel_width=None),
+    "ridge none": (
+        lambda: lime(ridge=None),
         TypeError,
-        r"kernel_width must be a number, got None",
+        r"ridge must be a number, got None",
+    ),
+    "feature_selection misspelt": (
+        lambda: lime(num_features=2, feature_selection="foward"),
+        ValueError,
+        r"lime: feature_selection must be one of none, forward, .*, got 'foward'\. Nearest: 'forward'",
+    ),
+    "feature_selection none of two": (
+        lambda: lime(num_features=2, feature_selection="none"),
+        ValueError,
+        r"num_features must be None with feature_selection='none', which keeps all features, got 2\.",
+    ),
+    "num_features 0": (
+        lambda: lime(num_features=0),
+        ValueError,
+        r"lime: num_features must be at least 1, got 0\.",
+    ),
+    "more picks than explanations": (
+        lambda: xaijax.submodular_pick(jnp.ones((3, 2)), 4),
+        ValueError,
+        r"submodular_pick: W must be rows .*, at least num_picks=4, got shape \(3, 2\)\.",
     ),
     "ridge negative": (
         lambda: lime(ridge=-1.0),

@@ -41,9 +41,9 @@ def curved(Z):
     return np.sin(3 * Z @ np.linspace(-1, 1, Z.shape[1])) + Z[:, 0] * Z[:, -1]
 
 
-def fit(recorder, num_features, key, **settings):
+def fit(recorder, d, key, **settings):
     recorder.asked.clear()
-    return xaijax.lime_fit(recorder.model, jnp.ones(num_features), 0, key, **settings)
+    return xaijax.lime_fit(recorder.model, jnp.ones(d), 0, key, **settings)
 
 
 # --- Against other implementations

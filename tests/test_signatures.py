@@ -65,6 +65,8 @@ def test_sizes_are_static_and_numbers_are_traced(explain):
     parameters = inspect.signature(explain).parameters
     named = {"batch_size", "layer", "grid", "to", "align_corners", "flip", "denoise", "intensities"}
     named |= {"mode", "kernel", "utility", "base", "window", "stride", "grid_size", "quadrature"}
+    named |= {"sampling", "index"}
+    named |= {"feature_selection"}
     structure = [k for k in parameters if k.startswith("num_") or k in named]
     assert list(explain.static) == structure
 
@@ -88,7 +90,7 @@ def test_taxonomy(explain):
     hints = typing.get_type_hints(xaijax.Taxonomy)
     for field in ("scope", "access", "stage"):
         assert getattr(explain.taxonomy, field) in typing.get_args(hints[field])
-    assert explain.taxonomy.models in {"any", "CNN or ViT", "neural network"}
+    assert explain.taxonomy.models in {"any", "CNN or ViT", "neural network", "linear model"}
 
 
 @each

@@ -40,13 +40,14 @@ from .core._layers import Layer, Layers, layers
 from .core._least_squares import LinearFit, weighted_ridge
 from .core._lower import lower, plain_convolutions
 from .core._maps import blur, normalize, resize
-from .core._mask import Mask, columns, segments, tokens
+from .core._mask import Mask, columns, even_sizes, segments, tokens
 from .core._model import as_model, black_box, probabilities
 from .core._progress import progress
 from .core._provenance import provenance
 from .core._score import Target, score
 from .core._superpixels import superpixels
 from .core._tap import Tap, split, tap
+from .core._words import Words, to_characters, words
 from .gradient import (
     blur_integrated_gradients,
     conductance,
@@ -57,7 +58,18 @@ from .gradient import (
     layer_gradient,
     saliency,
 )
-from .perturbation import LimeFit, feature_ablation, lime, lime_fit, occlusion, rise
+from .perturbation import (
+    LimeFit,
+    SubmodularPick,
+    binned_columns,
+    feature_ablation,
+    gaussian_columns,
+    lime,
+    lime_fit,
+    occlusion,
+    rise,
+    submodular_pick,
+)
 from .propagation import (
     LrpAudit,
     deconvnet,
@@ -67,7 +79,21 @@ from .propagation import (
     lrp,
     lrp_audit,
 )
-from .shapley import ShapleyValues, permutation_shap, shapley_values
+from .shapley import (
+    GameValues,
+    ShapleyValues,
+    banzhaf,
+    banzhaf_values,
+    exact_shapley,
+    kernel_shap,
+    kernel_shap_values,
+    linear_shap,
+    permutation_shap,
+    sampling_shap,
+    sampling_shap_values,
+    shapley_interactions,
+    shapley_values,
+)
 
 __version__: str
 
@@ -76,6 +102,7 @@ __all__ = [
     "Bound",
     "CamMaps",
     "Explainer",
+    "GameValues",
     "Interpreter",
     "Layer",
     "Layers",
@@ -85,13 +112,18 @@ __all__ = [
     "Mask",
     "ShapleyValues",
     "Site",
+    "SubmodularPick",
     "Tap",
     "Target",
     "Taxonomy",
+    "Words",
     "ablation_cam",
     "as_model",
     "aug_smooth",
+    "banzhaf",
+    "banzhaf_values",
     "bind",
+    "binned_columns",
     "black_box",
     "blur",
     "blur_integrated_gradients",
@@ -106,6 +138,8 @@ __all__ = [
     "deep_shap",
     "eigen_cam",
     "eigen_grad_cam",
+    "even_sizes",
+    "exact_shapley",
     "expected_gradients",
     "explainer",
     "explainers",
@@ -114,6 +148,7 @@ __all__ = [
     "finer_cam",
     "full_grad",
     "fuse",
+    "gaussian_columns",
     "grad_cam",
     "grad_cam_elementwise",
     "grad_cam_lrp",
@@ -125,12 +160,15 @@ __all__ = [
     "integrated_gradients",
     "internal_influence",
     "is_cam",
+    "kernel_shap",
+    "kernel_shap_values",
     "kpca_cam",
     "layer_cam",
     "layer_gradient",
     "layers",
     "lime",
     "lime_fit",
+    "linear_shap",
     "lower",
     "lrp",
     "lrp_audit",
@@ -145,21 +183,27 @@ __all__ = [
     "resize",
     "rise",
     "saliency",
+    "sampling_shap",
+    "sampling_shap_values",
     "score",
     "score_cam",
     "segments",
     "shapley_cam",
+    "shapley_interactions",
     "shapley_values",
     "smooth_grad",
     "smooth_grad_squared",
     "split",
     "ss_cam",
+    "submodular_pick",
     "superpixels",
     "tap",
+    "to_characters",
     "tokens",
     "trace",
     "var_grad",
     "weighted_ridge",
+    "words",
     "xgrad_cam",
 ]
 

@@ -41,3 +41,36 @@ def ridge_regression(X, y, weights, ridge):
 
 def lime(Z, y, kernel_width=0.25, ridge=1.0):
     return ridge_regression(Z, y, sample_weights(Z, kernel_width), ridge)
+
+
+def forward_selection(Z, y, weights, num_features):
+    """One feature after the other, each time the one with the best fit of all that may follow."""
+    chosen = []
+    for _ in range(num_features):
+        rest = [j for j in range(Z.shape[1]) if j not in chosen]
+        fits = [ridge_regression(Z[:, [*chosen, j]], y, weights, 0.0).r2 for j in rest]
+        chosen.append(rest[int(np.argmax(fits))])
+    return set(chosen)
+
+
+def highest_weights(Z, y, weights, num_features):
+    """The largest terms, at the first row, of a surrogate of all features with a ridge of 0.01."""
+    terms = np.abs(ridge_regression(Z, y, weights, 0.01).coefficients * Z[0])
+    return set(sorted(range(len(terms)), key=lambda j: -terms[j])[:num_features])
+
+
+def submodular_pick(W, num_picks):
+    """Algorithm 1 of the paper; of equals the last."""
+    W = np.abs(W)
+    importance, picked = np.sqrt(W.sum(0)), []
+    for _ in range(num_picks):
+        rest = [i for i in range(len(W)) if i not in picked]
+        coverage = [sum(importance[(W[[*picked, i]] > 0).any(0)]) for i in rest]
+        best = max(coverage)
+        picked.append([i for i, c in zip(rest, coverage, strict=True) if np.isclose(c, best)][-1])
+    return picked
+
+
+def neighbor_weights(Z, kernel_width):
+    """exp(-D^2 / 2 sigma^2), D the Euclidean distance of each row from the first."""
+    return np.exp([-((z - Z[0]) ** 2).sum() / (2 * kernel_width**2) for z in Z])

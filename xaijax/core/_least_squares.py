@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class LinearFit(NamedTuple):
@@ -26,7 +26,11 @@ class LinearFit(NamedTuple):
 
 
 def weighted_ridge(
-    X: Float[Array, "n d"], y: Float[Array, " n"], weights: Float[Array, " n"], ridge: float | Array
+    X: Float[Array, "n d"],
+    y: Float[Array, " n"],
+    weights: Float[Array, " n"],
+    ridge: float | Array,
+    kept: Bool[Array, " d"] | None = None,
 ) -> LinearFit:
     r"""Minimise :math:`\sum_i w_i (y_i - b - X_i \beta)^2 + \lambda \lVert\beta\rVert^2`.
 
@@ -39,6 +43,7 @@ def weighted_ridge(
       y: the values to fit.
       weights: of the rows, not negative.
       ridge: the penalty; not scaled by the number of rows (as in scikit-learn).
+      kept: the columns of the regression; the others get the coefficient 0. All by default.
 
     Examples:
       >>> X = jnp.array([[0.0], [1.0], [2.0]])
@@ -49,27 +54,68 @@ def weighted_ridge(
     if y.dtype.itemsize < 4:
         # A factorisation needs more than half precision, and LAPACK has none in it.
         X, single, weights = (a.astype(jnp.float32) for a in (X, y, weights))
-        fit = weighted_ridge(X, single, weights, ridge)
+        fit = weighted_ridge(X, single, weights, ridge, kept)
         return jax.tree.map(lambda value: value.astype(y.dtype), fit)
     # An accelerator's default precision would leave few digits to a nearly singular problem.
     with jax.default_matmul_precision("highest"):
-        return _fit(X, y, weights, ridge)
+        return _fit(X, y, weights, ridge, kept)
 
 
-def _fit(X: Array, y: Array, weights: Array, ridge: float | Array) -> LinearFit:
+class NormalEquations(NamedTuple):
+    """What a weighted regression with an intercept knows of its rows: all is centred by the weighted means.
+
+    Attributes:
+      X: the columns, `(n, d)`, less `X_mean`.
+      y: the values, `(n,)`, less `y_mean`.
+      X_mean: the means of the columns.
+      y_mean: the mean of the values.
+      gram: the weighted products of the columns with one another.
+      moment: and with the values.
+      spread: and of the values with themselves.
+    """
+
+    X: Float[Array, "n d"]
+    y: Float[Array, " n"]
+    X_mean: Float[Array, " d"]
+    y_mean: Float[Array, ""]
+    gram: Float[Array, "d d"]
+    moment: Float[Array, " d"]
+    spread: Float[Array, ""]
+
+
+def normal_equations(X: Array, y: Array, weights: Array) -> NormalEquations:
+    """The normal equations, without a penalty; nothing but `y`, `moment` and `spread` depends on `y`."""
     total = weights.sum()
     X_mean, y_mean = weights @ X / total, weights @ y / total
     Xc, yc = X - X_mean, y - y_mean
-    gram = (Xc * weights[:, None]).T @ Xc + ridge * jnp.eye(X.shape[1], dtype=X.dtype)
+    gram, moment = (Xc * weights[:, None]).T @ Xc, Xc.T @ (weights * yc)
+    return NormalEquations(Xc, yc, X_mean, y_mean, gram, moment, weights @ yc**2)
+
+
+def _fit(X: Array, y: Array, weights: Array, ridge: float | Array, kept: Array | None) -> LinearFit:
+    Xc, yc, X_mean, y_mean, gram, moment, spread = normal_equations(X, y, weights)
+    gram = gram + ridge * jnp.eye(X.shape[1], dtype=X.dtype)
+    if kept is not None:
+        # Without a column that is kept, a score of NaN has to show all the same.
+        gram, nothing = _without(gram, kept), jnp.where(jnp.isnan(spread), jnp.nan, 0)
+        moment = jnp.where(kept, moment, nothing)
     inverse, condition = _inverse(gram)
-    beta = inverse @ (Xc.T @ (weights * yc))
+    beta = inverse @ moment
     # One step of refinement: the inverse loses the digits that the condition number says, the residual does not.
-    beta = beta + inverse @ (Xc.T @ (weights * (yc - Xc @ beta)) - ridge * beta)
-    residual, spread = weights @ (yc - Xc @ beta) ** 2, weights @ yc**2
+    left = Xc.T @ (weights * (yc - Xc @ beta)) - ridge * beta
+    beta = beta + inverse @ (left if kept is None else jnp.where(kept, left, 0))
+    residual = weights @ (yc - Xc @ beta) ** 2
     # What a constant leaves after its mean is taken away is rounding.
-    flat = spread <= total * (4 * jnp.finfo(y.dtype).eps * jnp.abs(y).max()) ** 2
+    flat = spread <= weights.sum() * (4 * jnp.finfo(y.dtype).eps * jnp.abs(y).max()) ** 2
     r2 = jnp.where(flat, jnp.nan, 1 - residual / jnp.where(flat, 1, spread))
     return LinearFit(beta, y_mean - X_mean @ beta, r2, condition)
+
+
+def _without(gram: Float[Array, "d d"], kept: Bool[Array, " d"]) -> Float[Array, "d d"]:
+    """The normal equations of some columns; in the others' place a diagonal that leaves the condition as it is."""
+    inside = jnp.where(kept & kept[:, None], gram, 0)
+    largest: Array = jnp.diagonal(inside).max()
+    return inside + jnp.diag(jnp.where(kept, 0, jnp.where(kept.any(), largest, 1)))
 
 
 def _inverse(gram: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Array, ""]]:

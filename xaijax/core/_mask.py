@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._lower import lower
@@ -186,49 +186,135 @@ def columns(background: Float[Array, "b *shape"]) -> Columns:
 class Tokens:
     """The tokens of a text as features. Made by `tokens`."""
 
-    positions: Int[Array, " num_features"]
+    feature: Int[Array, " length"]  # of each token; -1 if it is never hidden
     mask_token: Any
-    length: int = dataclasses.field(metadata={"static": True})
-
-    @property
-    def num_features(self) -> int:
-        """One per token that may be hidden."""
-        return self.positions.shape[0]
+    pad_token: Any
+    num_features: int = dataclasses.field(metadata={"static": True})
 
     def __call__(self, x: Int[Array, " length"], z: Array) -> Int[Array, " length"]:
-        """The text with the mask token where `z` is false."""
-        if x.shape != (self.length,):
-            got = f"shape {x.shape}"
-            raise ValueError(complaint("tokens", "x", f"have the shape ({self.length},)", got))
+        """The text without the tokens where `z` is false: with the mask token there, or closed up and padded."""
+        if x.shape != self.feature.shape:
+            rule, got = f"have the shape {self.feature.shape}", f"shape {x.shape}"
+            raise ValueError(complaint("tokens", "x", rule, got))
         x = jnp.asarray(x)
-        return x.at[self.positions].set(jnp.where(z, x[self.positions], self.mask_token))
+        kept = self._of_tokens(z, True)
+        if self.pad_token is None:
+            return jnp.where(kept, x, jnp.asarray(self.mask_token, x.dtype))
+        order = jnp.argsort(~kept, stable=True)
+        there = jnp.arange(x.size) < kept.sum()
+        return jnp.where(there, x[order], jnp.asarray(self.pad_token, x.dtype))
 
     def paint(self, values: Float[Array, " num_features"]) -> Float[Array, " length"]:
         """Each token's value; 0 where nothing is hidden."""
-        return jnp.zeros(self.length, values.dtype).at[self.positions].set(values)
+        return self._of_tokens(values, 0)
+
+    def _of_tokens(self, values: Array, others: Any) -> Array:
+        """A value for each token, and one for those that are never hidden."""
+        return jnp.append(values, jnp.asarray(others, values.dtype))[self.feature]
 
 
-def tokens(x: Int[Array, " length"], mask_token: int, keep: tuple[int, ...] = ()) -> Tokens:
-    """The tokens of a text as features; a hidden one is replaced by the mask token.
+def tokens(
+    x: Int[Array, " length"],
+    mask_token: int | None = None,
+    keep: tuple[int, ...] = (),
+    *,
+    groups: Int[Array | np.ndarray, " length"] | None = None,
+    pad_token: int | None = None,
+) -> Tokens:
+    """The tokens of a text as features; a hidden one is replaced by the mask token, or taken out.
 
     Args:
       x: the token ids `(length,)`.
       mask_token: the id that stands for a hidden token.
       keep: ids that are never hidden: begin, end, padding.
+      groups: the group of each token, `(length,)` integers: tokens of a group are one feature, hidden together. The
+        words of a tokenizer's word pieces; `x` itself, for all occurrences of a token at once. A negative one is never
+        hidden. Features are in the order of their groups' numbers. By default each token is its own.
+      pad_token: instead of `mask_token`: hidden tokens are taken out, those after them move up, and this id fills the
+        end.
+
+    Raises:
+      ValueError: neither or both of `mask_token` and `pad_token` are given, `groups` do not fit `x`, or nothing may be
+        hidden.
+      TypeError: `x` are no ids.
 
     Examples:
       >>> text = jnp.array([101, 7, 8, 102])
       >>> tokens(text, mask_token=103, keep=(101, 102))(text, jnp.array([True, False]))
       Array([101,   7, 103, 102], dtype=int32)
+      >>> tokens(text, pad_token=0, keep=(101, 102))(text, jnp.array([False, True]))
+      Array([101,   8, 102,   0], dtype=int32)
     """
     ids = np.asarray(x)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         got = f"{ids.dtype} of shape {ids.shape}"
         raise TypeError(complaint("tokens", "x", "be one text's integer ids (length,)", got))
-    (positions,) = np.nonzero(~np.isin(ids, keep))
-    if not len(positions):
+    if (mask_token is None) == (pad_token is None):
+        rule = "be given unless pad_token is, and not both"
+        raise ValueError(complaint("tokens", "mask_token", rule, f"{mask_token} and {pad_token}"))
+    numbers = np.arange(len(ids)) if groups is None else np.asarray(groups)
+    if numbers.shape != ids.shape or not np.issubdtype(numbers.dtype, np.integer):
+        rule, got = f"be integers, one per token {ids.shape}", f"{numbers.dtype} {numbers.shape}"
+        raise ValueError(complaint("tokens", "groups", rule, got))
+    hidden = ~np.isin(ids, keep) & (numbers >= 0)
+    if not hidden.any():
         raise ValueError(complaint("tokens", "x", "have a token that may be hidden", ids.tolist()))
-    return Tokens(jnp.asarray(positions), mask_token, len(ids))
+    present, inverse = np.unique(numbers[hidden], return_inverse=True)
+    feature = np.full(len(ids), -1)
+    feature[hidden] = inverse
+    return Tokens(jnp.asarray(feature), mask_token, pad_token, len(present))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class EvenSizes:
+    """A mask of which `lime` hides as many features as an even number says. Made by `even_sizes`."""
+
+    mask: Any
+
+    @property
+    def num_features(self) -> int:
+        """Those of the mask."""
+        return self.mask.num_features
+
+    def at(self, x: Any) -> Callable[[Array], Any]:
+        """`z -> masked x`."""
+        return show(self.mask, x)
+
+    def __call__(self, x: Any, z: Array) -> Any:
+        """What the mask shows."""
+        return self.mask(x, z)
+
+    def paint(self, values: Float[Array, " num_features"]) -> Array:
+        """As the mask lays the values out."""
+        return paint(self.mask, values)
+
+    def draw(
+        self, key: Key[Array, ""], num_samples: int, num_features: int
+    ) -> Bool[Array, "n num_features"]:
+        """Samples of which features are kept: a number of 1, 2, ..., d is hidden, and any of that number alike."""
+        how_many, which = jax.random.split(key)
+        sizes = jax.random.randint(how_many, (num_samples, 1), 0, num_features)
+        order = jax.random.bits(which, (num_samples, num_features), jnp.uint32)
+        last = jnp.take_along_axis(jnp.sort(order, 1), sizes, 1)
+        return order > last
+
+
+def even_sizes(mask: Mask) -> EvenSizes:
+    """For `lime`: a mask of which 1, 2, ... or all features are hidden, each number as often, not each by a coin.
+
+    So the reference implementation explains texts. Few samples are near half of the features, where coins put almost
+    all: of many features, half of the text is always missing.
+
+    Args:
+      mask: what the features are and how they are hidden, such as `tokens`.
+
+    Examples:
+      >>> mask = even_sizes(tokens(jnp.array([7, 8, 9]), mask_token=0))
+      >>> mask(jnp.array([7, 8, 9]), jnp.array([True, False, True]))
+      Array([7, 0, 9], dtype=int32)
+    """
+    return EvenSizes(default_mask("even_sizes", None, mask))
 
 
 def default_mask(where: str, x: Any, mask: Mask | None) -> Mask:
@@ -272,8 +358,8 @@ def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask
     Raises:
       ValueError: the mask returns something that is neither like `x` nor a stack of such.
     """
-    show = mask.at(x) if hasattr(mask, "at") else lambda z: mask(x, z)  # type: ignore[attr-defined]
-    like = jax.eval_shape(show, jax.ShapeDtypeStruct((mask.num_features,), bool))
+    shown = show(mask, x)
+    like = jax.eval_shape(shown, jax.ShapeDtypeStruct((mask.num_features,), bool))
     before, after = jax.tree.leaves(x), jax.tree.leaves(like)
     shapes = [(jnp.shape(b), a.shape) for b, a in zip(before, after, strict=False)]
     same = len(before) == len(after) and all(b == a for b, a in shapes)
@@ -281,7 +367,12 @@ def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask
     if not same and not stacked:
         rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
         raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))
-    return Game(where, lower(f), target, show, stacked and not same, like)
+    return Game(where, lower(f), target, shown, stacked and not same, like)
+
+
+def show(mask: Any, x: Any) -> Callable[[Array], Any]:
+    """`z -> masked x`; what a mask computes of `x` alone, it may do once."""
+    return mask.at(x) if hasattr(mask, "at") else lambda z: mask(x, z)
 
 
 def paint(mask: Mask, values: Float[Array, " num_features"]) -> Array:
