@@ -12,6 +12,7 @@ from PIL import Image
 
 import xaijax
 from xaijax.cli import main
+from xaijax.cli._interrupt import check, interruptible
 
 FILES = {"explanation.png", "explanation.npz", "result.json", "refs.bib"}
 FAST = ["--samples", "40", "--superpixels", "grid"]
@@ -172,14 +173,31 @@ def test_an_interrupted_run_leaves_nothing(number, tmp_path):
         str(tmp_path / "out"),
     ]
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
-    # The classes are printed just before the long computation.
-    assert process.stderr is not None
-    assert "espresso" in process.stderr.readline()
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    try:
+        # The classes are printed just before the long computation.
+        assert process.stderr is not None
+        assert "espresso" in process.stderr.readline()
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "interrupted" in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_is_heard_that_python_dropped():
+    """What is raised in a destructor goes nowhere."""
+
+    class Deaf:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    with interruptible():
+        Deaf()
+        with pytest.raises(KeyboardInterrupt):
+            check()
 
 
 def test_the_layer_and_the_target_can_be_chosen(tmp_path):

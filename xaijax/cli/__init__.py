@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 import xaijax
+from xaijax.cli._interrupt import interruptible
 from xaijax.core._errors import complaint, nearest
 
 _DESCRIPTION = "Explain what an image classifier saw, and list and cite the methods."
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for a mistake of the user, 130 when interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return options.run(options)
+        with interruptible():
+            return options.run(options)
     except KeyboardInterrupt:
         print("\nxaijax: interrupted.", file=sys.stderr)
         sys.stdout.flush()
@@ -44,12 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = '. Run: pip install "xaijax[explain]"' if getattr(error, "name", None) else ""
         print(f"xaijax: error: {error}{hint}", file=sys.stderr)
         return 2
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

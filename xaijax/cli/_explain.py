@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import xaijax
 from xaijax.cli._figure import draw
+from xaijax.cli._interrupt import check
 from xaijax.cli._output import output_folder
 from xaijax.cli._photo import find_photo, fingerprint, read_photo
 from xaijax.core._errors import complaint, nearest
@@ -247,6 +248,7 @@ def _in_thread(function: Callable[[Setting], Outcome], setting: Setting) -> Outc
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     while thread.is_alive():
+        check()
         thread.join(0.05)
     if failed:
         raise failed[0]
