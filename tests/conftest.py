@@ -1,6 +1,7 @@
 """Models, precision and a count of compiled programs, for all tests."""
 
 import contextlib
+import itertools
 
 import jax
 import numpy as np
@@ -34,6 +35,15 @@ def _compiles():
     start = len(_compiled)
     yield names
     names.extend(_compiled[start:])
+
+
+_done = itertools.count(1)
+
+
+def pytest_runtest_teardown():
+    """Forget compiled programs now and then: each holds a few of the 65530 memory maps that Linux gives a process."""
+    if next(_done) % 250 == 0:
+        jax.clear_caches()
 
 
 @pytest.fixture
