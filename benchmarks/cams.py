@@ -124,9 +124,9 @@ def peer(batch: int, rounds: int) -> dict[str, Any]:
     """The same maps by pytorch-grad-cam, on the same weights of ResNet-50, in one interleaved run."""
     import torch
 
+    net, f = torch_resnet50()  # first: it makes torchvision's import work
     pytorch_grad_cam: Any = importlib.import_module("pytorch_grad_cam")
     targets_module: Any = importlib.import_module("pytorch_grad_cam.utils.model_targets")
-    net, f = torch_resnet50()
     # The class with the highest score: its maps are not empty.
     target = int(jax.jit(xaijax.lower(f))(images(1)[0]).argmax())
     contestants = _contestants(_programs(f, batch, target))
