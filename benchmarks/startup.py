@@ -1,4 +1,4 @@
-"""What `import xaijax` costs over `import jax`, in fresh processes that take turns."""
+"""What importing xaijax costs over `import jax`, in fresh processes that take turns; methods are loaded on use."""
 
 import subprocess
 import sys
@@ -13,10 +13,14 @@ def run(rounds: int) -> dict[str, Any]:
     def python(code: str) -> Any:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True).returncode
 
+    codes = {
+        "import jax": "import jax",
+        "import jax, xaijax": "import jax, xaijax",
+        "import xaijax and its explainers": "import xaijax; xaijax.explainers()",
+    }
     time = measure(
-        {"import jax": python("import jax"), "import xaijax": python("import xaijax")},
-        base="import jax",
-        rounds=rounds,
+        {name: python(code) for name, code in codes.items()}, base="import jax", rounds=rounds
     )
-    more = time["import xaijax"]["seconds"] - time["import jax"]["seconds"]
+    base = time["import jax"]["seconds"]
+    more = {name: time[name]["seconds"] - base for name in list(codes)[1:]}
     return {"time": time, "noisy": is_noisy(time), "seconds_more": more}
