@@ -239,7 +239,8 @@ def test_rows_of_a_batch_share_the_neighbours(kind, key):
 def test_more_samples_keep_the_first_ones(key):
     mask = xaijax.gaussian_columns(DATA, categorical=(3,))
     few, many = (explain(mask, key, num_samples=n)[1] for n in (10, 30))
-    np.testing.assert_array_equal(few, many[:10])
+    # Programs of two sizes round the normals differently in the last bit.
+    np.testing.assert_allclose(few, many[:10], rtol=1e-6, atol=1e-6)
 
 
 # --- Bad input
