@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import xaijax
 from xaijax.cli._interrupt import interruptible
 from xaijax.core._errors import complaint, nearest
+from xaijax.core._table import table
 
 _DESCRIPTION = "Explain what an image classifier saw, and list and cite the methods."
 _EXPLAIN = """\
@@ -141,13 +142,11 @@ def _run_layers(_: argparse.Namespace) -> int:
 
 
 def _run_methods(_: argparse.Namespace) -> int:
-    rows = [("method", "scope", "access", "stage", "models")]
-    for name, explain in xaijax.explainers().items():
-        t = explain.taxonomy
-        rows.append((name, t.scope, t.access, t.stage, t.models))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip())
+    rows = [
+        (name, t.scope, t.access, t.stage, t.models)
+        for name, t in ((k, explain.taxonomy) for k, explain in xaijax.explainers().items())
+    ]
+    print(table(("method", "scope", "access", "stage", "models"), rows))
     return 0
 
 
