@@ -62,27 +62,95 @@ def test_batches_and_vmap_agree():
     np.testing.assert_allclose(lower(conv)(x), jax.vmap(lower(conv))(x), rtol=1e-6)
 
 
+LAYOUTS = {
+    "channels first": ("NCHW", "OIHW", "NCHW"),
+    "kernel as its gradient has it": ("NHWC", "HWOI", "NHWC"),
+    "mixed": ("CHWN", "IHWO", "HNCW"),
+    "one dimension": ("NCH", "OIH", "NCH"),
+    "three dimensions": ("NCDHW", "OIDHW", "NDHWC"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "change",
-    [
-        {"rhs_dilation": (2, 2)},
-        {"lhs_dilation": (2, 2)},
-        {"dimension_numbers": ("NCHW", "OIHW", "NCHW")},
-        {"feature_group_count": 2},
-    ],
+    [{"lhs_dilation": 2, "stride": 2}, {"rhs_dilation": 2, "feature_group_count": 2}],
+    ids=["strided", "grouped"],
 )
-def test_other_convolutions_stay_as_they_are(change):
-    settings = {"dimension_numbers": NUMBERS, **change}
-    groups = settings.get("feature_group_count", 1)
-    x, kernel = jnp.ones((1, 8, 8, 8)), jnp.ones((3, 3, 8 // groups, 8))
-    if settings["dimension_numbers"][0] == "NCHW":
-        kernel = kernel.transpose(3, 2, 0, 1)
+def test_every_layout_becomes_channels_last_and_stays_the_same_convolution(layout, change):
+    numbers = LAYOUTS[layout]
+    rank = len(numbers[0])
+    groups = change.get("feature_group_count", 1)
+    sizes = dict(zip("NCDHWIO", (2, 6, 4, 5, 7, 6 // groups, 8), strict=True))
+    key, other = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(key, [sizes[axis] for axis in numbers[0]])
+    # Where a kernel has no axis of images, its size along it is 3 or 2.
+    sizes |= {"D": 2, "H": 3, "W": 2}
+    kernel = jax.random.normal(other, [sizes[axis] for axis in numbers[1]])
+    dilation = {k: (change.get(k, 1),) * (rank - 2) for k in ("lhs_dilation", "rhs_dilation")}
+
+    def f(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (change.get("stride", 1),) * (rank - 2),
+            [(2, 1)] * (rank - 2),
+            dilation["lhs_dilation"],
+            dilation["rhs_dilation"],
+            numbers,
+            groups,
+        )
+
+    def value_and_gradients(f, x, kernel):
+        y, back = jax.vjp(f, x, kernel)
+        return y, *back(jnp.cos(y))
+
+    g = lower(lambda args: f(*args))
+    ours = jax.jit(lambda *args: value_and_gradients(lambda *args: g(args), *args))(x, kernel)
+    plain = jax.jit(lambda *args: value_and_gradients(f, *args))(x, kernel)
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert set(layouts(g, (x, kernel))) == {rank}
+
+
+def layouts(f, x):
+    """The rank of each convolution of a function that has channels last, and the layout of any other."""
+
+    def visit(site, *inputs):
+        if site.op == "conv_general_dilated":
+            numbers = site.params["dimension_numbers"]
+            rank = len(numbers.lhs_spec)
+            space = tuple(range(1, rank - 1))
+            last = ((0, rank - 1, *space), (rank - 1, rank - 2, *(i - 1 for i in space)))
+            found.append(rank if numbers == (*last, last[0]) else numbers)
+        return xaijax.DEFER
+
+    found = []
+    xaijax.trace(f, x).run(xaijax.Interpreter(visit, open_custom=True), x)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["saliency", "guided_backprop", "grad_cam", "full_grad", "lrp", "deep_lift"]
+)
+def test_derivatives_have_channels_last_too(name):
+    """XLA does not bring the convolutions of a loop's body into the layout that it is fast for."""
+    x = jax.random.normal(jax.random.key(0), (8, 8, 5))
+    kernels = [jax.random.normal(jax.random.key(i), (3, 3, 5, 5)) for i in range(3)]
 
     def f(x):
-        return lax.conv_general_dilated(x, kernel, (1, 1), [(1, 1), (1, 1)], **settings)
+        for kernel in kernels:
+            conv = lax.conv_general_dilated(
+                x[None], kernel, (1, 1), "SAME", dimension_numbers=NUMBERS
+            )
+            x = jax.nn.relu(conv[0])
+        return x.mean((0, 1))
 
-    assert "conv_general_dilated" in primitives(lower(f), x)
-    np.testing.assert_allclose(lower(f)(x), f(x), rtol=1e-6)
+    settings = {"layer": xaijax.layers(f, x)[0].name} if name == "grad_cam" else {}
+    explain = xaijax.bind(getattr(xaijax, name), f, **settings)
+    found = layouts(lambda x: explain(x, 0), x)
+    assert set(found) == {4}
+    assert len(found) > 3  # of the model, and of its derivative
 
 
 def depthwise(x):

@@ -17,6 +17,7 @@ from xaijax.core._errors import complaint
 from xaijax.core._explainer import Explainer, explainer
 from xaijax.core._interpreter import depends
 from xaijax.core._layers import Layer
+from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import LayerName, Tap, cut, open_layers, tap
 
@@ -139,7 +140,7 @@ def from_gradients(
         return score(outputs, target, where=where), A
 
     check_dependence(where, target, lambda d: y(d)[0], opened)
-    G, A = jax.grad(y, has_aux=True)(opened.zeros())  # dy^c/dA
+    G, A = lower(jax.grad(y, has_aux=True))(opened.zeros())  # dy^c/dA
     return each(
         lambda at, A, G: diagnosed(at, *rule(at.feature_map(A), at.feature_map(G))), mapped, A, G
     )

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from xaijax.core._explainer import explainer
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Site, trace
 from xaijax.core._layers import Layer, image_axes, list_layers
-from xaijax.core._lower import lowered
+from xaijax.core._lower import lower, lowered
 from xaijax.core._maps import normalize, resize
 from xaijax.core._score import Target, score
 
@@ -107,7 +107,8 @@ def full_gradients(
         value, (found, _, _) = y(x, shifts)
         return value, (found, value)
 
-    (G, bias_gradients), (biases, value) = jax.grad(traced, argnums=(0, 1), has_aux=True)(x, zeros)
+    gradient = jax.grad(lambda at: traced(*at), has_aux=True)
+    (G, bias_gradients), (biases, value) = lower(gradient)((x, zeros))
     terms = [g * b for g, b in zip(bias_gradients, biases, strict=True)]
     return FullGradients(x * G, list(zip(map(layers.get, paths), terms, strict=True)), value)
 

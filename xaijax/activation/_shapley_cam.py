@@ -17,6 +17,7 @@ from xaijax.activation._cam_maps import (
 )
 from xaijax.activation._grad_cam import weighted_by_mean
 from xaijax.core._errors import complaint
+from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import LayerName, open_layers, tap
 
@@ -88,7 +89,7 @@ def shapley_cam(
         zeros = opened.zeros()
         gradient = jax.grad(u, has_aux=True)
         A = u(zeros)[1]
-        G, HA = jax.jvp(lambda d: gradient(d)[0], (zeros,), (A,))
+        G, HA = lower(lambda A: jax.jvp(lambda d: gradient(d)[0], (zeros,), (A,)))(A)
         return diagnosed(at, *weighted_by_mean(at.feature_map(A), at.feature_map(G - 0.5 * HA)))
 
     # One at a time: the Hessian of several at once has mixed terms.

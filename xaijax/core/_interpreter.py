@@ -79,6 +79,17 @@ class Site:
         """Shape and dtype of each input."""
         return [_like(v) for v in self.eqn.invars]
 
+    @cached_property
+    def what(self) -> Any:
+        """What the equation computes, whatever of: equal for equal primitives, parameters, shapes and dtypes."""
+        shapes = tuple((like.shape, like.dtype) for like in self.inputs)
+        what = (self.eqn.primitive, tuple(sorted(self.params.items())), shapes)
+        try:
+            hash(what)
+        except TypeError:
+            return self  # equal to itself alone
+        return what
+
     def fill(self, value: Any) -> Any:
         """An answer of a visitor: `value` for every output."""
         return value if len(self.eqn.outvars) == 1 else [value] * len(self.eqn.outvars)

@@ -57,6 +57,6 @@ def gradient_of(where: str, y: Callable[[Any], Array], at: Any) -> Any:
     if opaque := sorted(_OPAQUE & primitives):
         rule = "have a derivative: a loop of fixed length (lax.scan), no callbacks"
         raise NotImplementedError(complaint(where, "f", rule, f"'{opaque[0]}'", fix))
-    value, G = jax.value_and_grad(y)(at)
+    value, G = lower(jax.value_and_grad(y))(at)
     # A rectifier would stop the NaN that stands for a score there is none of.
     return jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from xaijax.core._interpreter import Site
-from xaijax.core._lower import lowered
+from xaijax.core._lower import lowered, lowering
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
 from xaijax.propagation._rules import Linear, Rule
@@ -93,9 +93,8 @@ class Affine:
             return None
         axes = {places[axis]: place for axis, place in self.axes.items() if axis in places}
         product, b = self.layer.product, jnp.asarray(self.layer.b, self.dtype)
-        moved = self._with(
-            product=lambda x, w: site(product(x, w)), b=site(jnp.broadcast_to(b, self.shape))
-        )
+        assert isinstance(product, Product)
+        moved = self._with(product=product.then(site), b=site(jnp.broadcast_to(b, self.shape)))
         taps = tuple(site(tap) for tap in self.taps)
         return dataclasses.replace(moved, axes=axes, shape=like.shape, dtype=like.dtype, taps=taps)
 
@@ -114,20 +113,32 @@ def settle(value: Any) -> Any:
 
 def propagated(layer: Linear, rule: Rule, dtype: Any, account: Account = None) -> Array:
     """The layer's output, with the rule for a cotangent. Every array is an argument of the twin, the rule's too."""
-    product, nonnegative = layer.product, layer.nonnegative
+    product = layer.product
+    handed_down = _hand_down(product, layer.nonnegative, lowering())
 
     def forward(account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any) -> Array:
         return product(x, w) + b
 
-    def backward(
-        R: Array, z: Array, account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any
-    ) -> Any:
-        like = Linear(product, x, w, b, nonnegative, bounds)
-        R_x = rule(like, R)
-        return booked(account, R, [R_x], like.absorbed), None, R_x, None, None, None
+    def backward(R: Array, z: Array, account: Account, *args: Any) -> Any:
+        noted, R_x = handed_down(R, account, *args)
+        return noted, None, R_x, None, None, None
 
     b = jnp.asarray(layer.b, dtype)
     return twin(forward, backward)(account, as_tree(rule), layer.x, layer.w, b, layer.bounds)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hand_down(product: Any, nonnegative: bool, fast: bool) -> Callable[..., tuple[Account, Any]]:
+    """The backward pass of a layer: layers of one kind and shape share it, so that it is traced once."""
+
+    def hand_down(
+        R: Array, account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any
+    ) -> tuple[Account, Any]:
+        layer = Linear(product, x, w, b, nonnegative, bounds)
+        R_x = rule(layer, R)
+        return booked(account, R, [R_x], layer.absorbed), R_x
+
+    return jax.jit(hand_down, inline=True)
 
 
 def booked(
@@ -145,13 +156,45 @@ def booked(
     return jnp.stack([jnp.asarray(total, account.dtype) for total in sums])
 
 
-def contraction(site: Site) -> tuple[Callable[[Any, Array], Array], dict[int, int]]:
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """What a layer computes of `(x, w)`: a convolution or matrix product, or a pooling times w; then moves.
+
+    Two are equal if they compute the same.
+    """
+
+    sites: tuple[Site, ...] = dataclasses.field(compare=False)
+    is_pooling: bool
+    left: bool  # whether x comes before w
+    same: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "same", tuple(site.what for site in self.sites))
+
+    def __call__(self, x: Any, w: Array) -> Array:
+        first, *moves = self.sites
+        if self.is_pooling:
+            y = first(x) * w
+        else:
+            y = lowered(first, x, w) if self.left else lowered(first, w, x)
+        for move in moves:
+            y = move(y)
+        return y
+
+    def then(self, move: Site) -> "Product":
+        """The product and a move after it."""
+        return dataclasses.replace(self, sites=(*self.sites, move))
+
+
+def pooling(site: Site) -> Product:
+    """A pooling as a function of `(x, w)`, with one weight for all."""
+    return Product((site,), is_pooling=True, left=True)
+
+
+def contraction(site: Site) -> tuple[Product, dict[int, int]]:
     """A convolution or matrix product as a function of `(x, w)`, and where the axes of its output are in w."""
     left, p = site.active[0], site.params
-
-    def product(x: Any, w: Array) -> Array:
-        return lowered(site, x, w) if left else lowered(site, w, x)
-
+    product = Product((site,), is_pooling=False, left=left)
     if site.op == "conv_general_dilated":
         numbers = p["dimension_numbers"]
         return product, {numbers.out_spec[1]: numbers.rhs_spec[0]} if left else {}

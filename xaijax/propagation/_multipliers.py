@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 from xaijax.core._errors import complaint
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, primitives, trace
 from xaijax.core._layers import list_layers
-from xaijax.core._lower import lowered
+from xaijax.core._lower import lower, lowered
 from xaijax.core._score import Target, score
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
@@ -80,7 +80,7 @@ def contributions(
     program = trace(_Scored(as_tree(f), target, where), x)
     run = _with_multipliers(where, program)
     lanes = jnp.concatenate([x[None], references])
-    y, slopes = jax.vmap(jax.value_and_grad(run), axis_name=_LANE)(lanes)
+    y, slopes = lower(jax.vmap(jax.value_and_grad(run), axis_name=_LANE))(lanes)
     # A rectifier would stop the NaN that stands for a score there is none of.
     m: Any = jnp.where(jnp.isnan(y).reshape(-1, *[1] * x.ndim), jnp.nan, slopes)
     return (x - references) * m[1:]

@@ -43,6 +43,7 @@ from xaijax.propagation._linear import (
     Affine,
     booked,
     contraction,
+    pooling,
     propagated,
     settle,
 )
@@ -266,10 +267,10 @@ class Twins:
     def _affine(self, site: Site, values: Sequence[Any], known: Fact) -> Affine:
         """A layer or a pooling, as it begins."""
         place, like = site.active.index(True), site.outputs[0]
-        pooling = site.op in _POOLINGS
-        if pooling:
+        is_pooling = site.op in _POOLINGS
+        if is_pooling:
             w = jnp.ones((1,) * len(like.shape), like.dtype)
-            product, axes = (lambda x, w: site(x) * w), {i: i for i in range(w.ndim)}
+            product, axes = pooling(site), {i: i for i in range(w.ndim)}
         else:
             w = values[1 - place]
             product, axes = contraction(site)
@@ -278,13 +279,13 @@ class Twins:
         self._note(site, rule_name(rule), twin=True)
         account = self.accounts.get(site.path)
         return Affine(
-            layer, rule, axes, like.shape, like.dtype, joins_bias=not pooling, account=account
+            layer, rule, axes, like.shape, like.dtype, joins_bias=not is_pooling, account=account
         )
 
     def _sum(self, site: Site, values: Sequence[Any]) -> Array:
         dtype, rule = site.outputs[0].dtype, self.rules[site.path]
         signs = jnp.asarray([1, -1 if site.op == "sub" else 1], dtype)
-        layer = Linear(lambda x, w: w[0] * x[0] + w[1] * x[1], tuple(values), signs, 0.0)
+        layer = Linear(_signed_sum, tuple(values), signs, 0.0)
         self._note(site, rule_name(rule), twin=True)
         return propagated(layer, rule, dtype, self.accounts.get(site.path))
 
@@ -475,6 +476,10 @@ def _joined(site: Site, values: Sequence[Any], known: Sequence[Fact]) -> Affine 
         case "div" if place == 0:
             return affine.times(1 / c)
     return None
+
+
+def _signed_sum(x: tuple[Array, Array], w: Array) -> Array:
+    return w[0] * x[0] + w[1] * x[1]
 
 
 def _only_scales(site: Site, place: int) -> bool:

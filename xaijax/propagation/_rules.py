@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from xaijax.core._errors import complaint
 from xaijax.core._inputs import check_number
+from xaijax.core._lower import lower
 from xaijax.core._tree import is_traced
 
 #: One part of a layer: an input, a weight and a bias, or `None` where the input is known to be zero.
@@ -69,7 +70,7 @@ class Linear:
             back.append((x, transpose))
         s = _divide(R, z + bias, epsilon)
         self.absorbed.append(jnp.sum(bias * s))
-        shares = [jax.tree.map(jnp.multiply, x, transpose(s)[0]) for x, transpose in back]
+        shares = [jax.tree.map(jnp.multiply, x, lower(transpose)(s)[0]) for x, transpose in back]
         return jax.tree.map(lambda *R_j: sum(R_j[1:], R_j[0]), *shares)
 
 
