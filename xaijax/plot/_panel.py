@@ -18,7 +18,7 @@ from xaijax.core._errors import complaint, nearest
 from xaijax.core._maps import resize
 
 # Colour-blind safe: one for maps that only say how much, one for maps that say for or against.
-_SEQUENTIAL, _DIVERGING = "inferno", "RdBu_r"
+_SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
 TITLE, SMALL = 8.0, 7.0  # points
 _MEASURE = TextToPath()
 
@@ -88,7 +88,7 @@ def make_scale(
         return None
     top = max(float(np.abs(a).max()) for a in shown)
     signed = any(bool((a < 0).any()) for a in shown)
-    colours = matplotlib.colormaps[cmap or (_DIVERGING if signed else _SEQUENTIAL)]
+    colours = matplotlib.colormaps[cmap or (DIVERGING if signed else _SEQUENTIAL)]
     return Scale(Normalize(-top if signed else 0.0, top), colours, alpha)
 
 
@@ -109,11 +109,17 @@ def draw(ax: Axes, image: np.ndarray, a: np.ndarray, scale: Scale | None) -> Axe
         place: dict[str, Any] = {"x": 0.03, "y": 0.03, "transform": ax.transAxes}
         ax.text(s=problem, fontsize=SMALL, bbox=box, va="bottom", **place)
     else:
-        shown = ax.imshow(scale.mix(np.asarray(resize(a, grey.shape)), grey))
-        # The picture has its colours already; these are for whoever wants to read them back.
-        shown.set_cmap(scale.cmap)
-        shown.set_norm(scale.norm)
+        shown = paint(ax, grey, a, scale)
     clear(ax)
+    return shown
+
+
+def paint(ax: Axes, grey: np.ndarray, a: np.ndarray, scale: Scale) -> AxesImage:
+    """Draw the colours of a map over a grey image."""
+    shown = ax.imshow(scale.mix(np.asarray(resize(a, grey.shape)), grey))
+    # The picture has its colours already; these are for whoever wants to read them back.
+    shown.set_cmap(scale.cmap)
+    shown.set_norm(scale.norm)
     return shown
 
 
