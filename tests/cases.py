@@ -395,6 +395,31 @@ CASES = {
         fresh={"num_samples": 31},
         random=True,
     ),
+    "owen": Case(
+        xaijax.owen,
+        cnn,
+        image,
+        lambda dtype: {
+            "mask": _pieces(dtype),
+            "hierarchy": ((0, 1, 2), (3, 4, 5)),
+            "num_samples": 20,
+        },
+        fresh={"num_samples": 10},
+        random=True,
+        smooth=True,
+    ),
+    "owen_values": Case(
+        xaijax.owen_values,
+        mlp,
+        row,
+        lambda dtype: {
+            "mask": _background(dtype),
+            "hierarchy": (0, (1, 2), (3, 4, 5)),
+            "num_samples": 30,
+        },
+        fresh={"num_samples": 20},
+        random=True,
+    ),
     "shapley_interactions": Case(
         xaijax.shapley_interactions,
         mlp,

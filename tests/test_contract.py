@@ -52,6 +52,7 @@ WITHOUT_DIAGNOSTICS = (
     xaijax.banzhaf,
     xaijax.kernel_shap,
     xaijax.lime,
+    xaijax.owen,
     xaijax.permutation_shap,
     xaijax.sampling_shap,
 )

@@ -150,6 +150,18 @@ def test_game_is_the_mean_score_not_the_score_of_the_mean():
     assert v(bits(True, True)) == 2**2
 
 
+@pytest.mark.parametrize("lengths", [(0, 0), (2, 3)])
+def test_mask_that_stacks_nothing_or_unevenly(lengths):
+    x = {"left": jnp.ones(2), "right": jnp.array(10.0)}
+
+    class Stack(Halves):
+        def __call__(self, x, z):
+            return {k: jnp.stack([v] * 3)[:n] for n, (k, v) in zip(lengths, x.items(), strict=True)}
+
+    with pytest.raises(ValueError, match=r"test: mask must return inputs like x, .*, got \["):
+        game("test", square, x, 0, Stack())
+
+
 def test_default_mask_hides_with_zeros():
     x = jnp.array([[1.0, 2.0], [3.0, 4.0]])
     mask = default_mask("test", x, None)

@@ -163,7 +163,7 @@ def test_standard_error_is_that_of_independent_pairs(key, x64):
     totals = np.array([k * run.values for k, run in enumerate(runs, 1)])
     pairs = np.diff(totals, axis=0, prepend=np.zeros((1, 5)))
     for m, run in enumerate(runs, 1):
-        assert run.num_permutations == m
+        assert run.num_samples == m
         assert run.num_evaluations == 2 + m * 8
         if m > 1:
             expected = pairs[:m].std(0, ddof=1) / np.sqrt(m)
@@ -192,26 +192,33 @@ def test_tolerance_is_met(stopped):
     result = stopped[None]
     assert result.converged
     assert result.standard_error.max() <= TOLERANCE
-    assert 8 < result.num_permutations < 200
+    assert 8 < result.num_samples < 200
 
 
 def test_stopping_does_not_depend_on_the_chunk(stopped):
     for result in stopped.values():
-        assert result.num_permutations == stopped[None].num_permutations
+        assert result.num_samples == stopped[None].num_samples
         np.testing.assert_allclose(result.values, stopped[None].values, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(result.standard_error, stopped[None].standard_error, rtol=1e-4)
-    counted = 2 + 10 * stopped[1].num_permutations
-    assert all(result.num_evaluations >= counted for result in stopped.values())
+        assert result.num_evaluations == 2 + 10 * stopped[1].num_samples
 
 
 def test_stopped_run_is_a_run_of_that_length(stopped):
-    m = int(stopped[None].num_permutations)
+    m = int(stopped[None].num_samples)
     key = jax.random.key(3)
     full = play(table(6), 6, key, num_permutations=m)
     np.testing.assert_allclose(stopped[None].values, full.values, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(stopped[None].standard_error, full.standard_error, rtol=1e-4)
-    shorter = play(table(6), 6, key, num_permutations=m - 1)
-    assert shorter.standard_error.max() > TOLERANCE
+    # The history is that of runs of the lengths before, the first of which that is good enough is the last.
+    past = stopped[None].history
+    lengths = (past.num_evaluations[past.num_evaluations < 2 + 10 * m] - 2) // 10
+    assert 1 < len(lengths) < len(past.num_evaluations) - 1
+    for error, length in zip(past.standard_error, lengths, strict=False):
+        run = play(table(6), 6, key, num_permutations=int(length))
+        np.testing.assert_allclose(run.standard_error.max(), error, rtol=1e-4)
+        assert error > TOLERANCE
+    np.testing.assert_array_equal(past.num_evaluations[len(lengths) :], 2 + 10 * m)
+    assert len(set(past.standard_error[len(lengths) :].tolist())) == 1
 
 
 def test_all_permutations_when_the_tolerance_is_not_met(key):
@@ -220,7 +227,7 @@ def test_all_permutations_when_the_tolerance_is_not_met(key):
     for batch_size in (None, 45):  # ten walks at once; four, four and two of another four
         result = play(game, 6, key, tolerance=0.0, batch_size=batch_size, **size)
         assert not result.converged
-        assert result.num_permutations == 10
+        assert result.num_samples == 10
         np.testing.assert_allclose(result.values, expected.values, rtol=1e-5, atol=1e-6)
 
 
@@ -229,7 +236,7 @@ def test_certain_game_stops_at_once(key):
     w = jnp.array([1.0, 2.0, 4.0])
     result = play(lambda z: z @ w, 3, key, num_permutations=100, tolerance=1e-3)
     assert result.converged
-    assert result.num_permutations == 8
+    assert result.num_samples == 8
 
 
 # --- Axioms

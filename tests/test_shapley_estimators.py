@@ -3,6 +3,7 @@
 With ones as input and zeros to hide them, the model is the game: it sees which features are kept.
 """
 
+import functools
 from itertools import combinations
 from math import comb
 
@@ -312,6 +313,125 @@ def test_error_falls_with_the_root_of_the_work(method, game):
     assert (-1.1 if "kernel" in explain.__name__ else -0.6) <= slope <= -0.4
 
 
+# --- Tolerance
+
+# Errors of a game of seven features that a part of the budget finds; the sampled ones in the first and second round.
+TOLERANT = {
+    "kernel": (xaijax.kernel_shap_values, {"num_samples": 60, "sampling": "leverage"}, [0.35]),
+    "sampling": (xaijax.sampling_shap_values, {"num_samples": 300}, [0.12, 0.077]),
+    "banzhaf": (xaijax.banzhaf_values, {"num_samples": 1000}, [0.12]),
+}
+
+
+@pytest.mark.parametrize(
+    ("explain", "settings", "tolerances"), TOLERANT.values(), ids=TOLERANT.keys()
+)
+def test_tolerance(explain, settings, tolerances, key):
+    """It stops at the first look that is good enough, wherever chunks end; all samples are those without one."""
+    explain = functools.partial(explain, table(7), jnp.ones(7), 0, key, **settings)
+    expected, whole = explain(), explain(tolerance=0.0)
+    assert not expected.converged
+    assert not whole.converged
+    for field in ("values", "standard_error", "prediction", "num_evaluations", "num_samples"):
+        a, b = getattr(whole, field), getattr(expected, field)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=field)
+    end = expected.history
+    np.testing.assert_array_equal(end.num_evaluations, [expected.num_evaluations])
+    np.testing.assert_array_equal(end.standard_error, [expected.standard_error.max()])
+    for tolerance in tolerances:
+        result = explain(tolerance=tolerance)
+        check_stopped(result, whole.history, tolerance)
+        other = explain(tolerance=tolerance, batch_size=13)
+        for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(result), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def check_stopped(result, full, tolerance):
+    assert result.converged
+    assert result.standard_error.max() <= tolerance
+    # The history is the whole one up to where the tolerance is met.
+    past, at = result.history, int((full.standard_error <= tolerance).argmax())
+    assert 0 < at < len(full.num_evaluations) - 1
+    assert (np.diff(full.num_evaluations) > 0).all()
+    np.testing.assert_array_equal(past.num_evaluations[: at + 1], full.num_evaluations[: at + 1])
+    np.testing.assert_allclose(past.standard_error[:at], full.standard_error[:at], rtol=1e-3)
+    np.testing.assert_array_equal(past.num_evaluations[at:], result.num_evaluations)
+    np.testing.assert_array_equal(past.standard_error[at:], result.standard_error.max())
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_intervals_of_stopped_runs_cover_the_values(method, game):
+    """Each of 200 keys stops by itself, in one mapped loop."""
+    network, *expected = game
+    expected = expected[method == "banzhaf"]
+    explain, settings = SAMPLED[method]
+    more = {**settings, "num_samples": 2 * settings["num_samples"]}
+    keys = jax.random.split(jax.random.key(3), 200)
+    fixed = jax.vmap(xaijax.bind(explain, network, **settings), (None, None, 0))(
+        jnp.ones(10), 0, keys
+    )
+    tolerance = float(np.median(fixed.standard_error.max(1)))
+    stopped = xaijax.bind(explain, network, **more, tolerance=tolerance)
+    result = jax.vmap(stopped, (None, None, 0))(jnp.ones(10), 0, keys)
+    assert result.converged.mean() > 0.9
+    assert len(set(result.num_evaluations.tolist())) > 1
+    alone = stopped(jnp.ones(10), 0, keys[5])
+    assert alone.num_evaluations == result.num_evaluations[5]
+    np.testing.assert_allclose(alone.values, result.values[5], atol=1e-5)
+    covered = np.abs(result.values - expected) <= 1.96 * np.asarray(result.standard_error)
+    assert 0.90 <= covered.mean() <= 0.99
+
+
+def test_stopped_banzhaf_values_are_those_of_fewer_coalitions(key):
+    f, x = table(7), jnp.ones(7)
+    stopped = xaijax.banzhaf_values(f, x, 0, key, tolerance=0.12)
+    n = int(stopped.num_samples)
+    assert stopped.num_evaluations == 2 + n < 500
+    fewer = xaijax.banzhaf_values(f, x, 0, key, num_samples=n)
+    for a, b in zip(stopped[:6], fewer[:6], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_stopped_kernel_shap_is_the_regression_on_the_first_pairs(key, x64):
+    """The sampled ones among them weigh together what all of them would have."""
+    f, M = table(7, dtype=jnp.float64), 7
+    stopped = kernel(f, M, key, num_samples=60, sampling="leverage", tolerance=0.35)
+    plan = _plan("", M, 60, "leverage")
+    Z, pi = _pairs(plan, M, key)
+    n, fixed = int(stopped.num_samples), len(Z) - plan.sampled
+    assert fixed < n < len(Z)
+    pi = np.where(np.arange(len(Z)) < fixed, 1, plan.sampled / (n - fixed)) * pi
+    d = jax.vmap(lambda z: (f(z)[0] - f(1 - z)[0]) / 2)(Z.astype(float))
+    delta = stopped.prediction - stopped.base_value
+    fit = _regress(Z[:n].astype(float), pi[:n], d[:n], delta, n - fixed)
+    np.testing.assert_allclose(stopped.values, fit[0], rtol=1e-9)
+    np.testing.assert_allclose(stopped.standard_error, fit[1], rtol=1e-9)
+
+
+def test_nothing_is_scored_after_the_end(key):
+    """But what fills the last chunk."""
+    scored = []
+    with xaijax.progress(scored.append):
+        result = xaijax.banzhaf_values(table(7), jnp.ones(7), 0, key, tolerance=0.12)
+    assert 0 <= sum(scored) - result.num_evaluations < 34
+    assert sum(scored) < 500
+
+
+def test_another_tolerance_costs_no_compile(key, count_compiles):
+    with count_compiles() as compiled:
+        for tolerance in (0.1, 0.2, jnp.float32(0.3), 1):
+            xaijax.sampling_shap(table(3), jnp.ones(3), 0, key, num_samples=9, tolerance=tolerance)
+    assert compiled.count("sampling_shap") == 1
+
+
+def test_tolerance_of_all_coalitions_is_met(key):
+    """Nothing is left to chance."""
+    result = kernel(table(6), 6, key, tolerance=0.0)
+    assert result.converged
+    assert (result.num_evaluations, result.num_samples) == (64, 31)
+    assert not kernel(lambda z: z * jnp.nan, 6, key, tolerance=0.0).converged
+
+
 # --- Sampling of each feature, and Banzhaf values
 
 
@@ -460,15 +580,19 @@ def test_one_key_for_a_batch_draws_and_factorises_once(key):
     assert (shared - one) / 15 < 2 * scored + 12 * 100 * 24
 
 
-@pytest.mark.parametrize("method", ["kernel_shap", "sampling_shap", "banzhaf"])
-def test_memory_does_not_grow_with_the_samples(method):
+@pytest.mark.parametrize(
+    ("method", "tolerance"),
+    [("kernel_shap", None), ("sampling_shap", None), ("banzhaf", None), ("banzhaf", 0.1)],
+)
+def test_memory_does_not_grow_with_the_samples(method, tolerance):
     model, x = cnn(FIRST), image(0, size=64)
     mask = xaijax.segments(xaijax.superpixels(np.zeros((64, 64, 3)), "grid", rows=4, columns=4))
     # In chunks of 33 for either size, since chunks are made even.
     per = 2 * mask.num_features if method == "sampling_shap" else 1
+    settings = {"mask": mask, "batch_size": 33, "tolerance": tolerance}
     small, large = (
         getattr(xaijax, method)
-        .program(model, x, 0, jax.random.key(0), mask=mask, batch_size=33, num_samples=size // per)
+        .program(model, x, 0, jax.random.key(0), **settings, num_samples=size // per)
         .compile()
         .memory_analysis()
         .temp_size_in_bytes
@@ -517,6 +641,51 @@ def test_errors(call, message, count_compiles):
     with count_compiles() as compiled, pytest.raises(ValueError, match=message):
         call()
     assert not [name for name in compiled if name.startswith(("kernel", "exact", "sampling"))]
+
+
+@jax.tree_util.register_static
+class NoFeatures:
+    num_features = 0
+
+    def __call__(self, x, z):
+        return x
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["exact_shapley", "shapley_interactions", "kernel_shap", "sampling_shap", "banzhaf", "owen"],
+)
+def test_no_feature(name):
+    explain = getattr(xaijax, name)
+    keys = (KEY,) if "num_samples" in explain.static else ()
+    with pytest.raises(ValueError, match=rf"{name}: mask must have at least one feature, got 0\."):
+        explain(F, X, 0, *keys, mask=NoFeatures())
+
+
+def test_link_is_that_of_the_mean_score(key):
+    """Not the mean of links: log-odds of a mean over the background."""
+    f, rows = (
+        xaijax.probabilities(mlp(FIRST, sizes=(5, 8, 3))),
+        row(1, size=5)[None] * jnp.array([[1.0], [2.0]]),
+    )
+    mask, x = xaijax.columns(rows), row(0, size=5)
+    logit = jax.scipy.special.logit
+
+    def v(z):
+        shown = np.where(z.astype(bool), x, rows)
+        p = np.mean([f(jnp.asarray(r))[2] for r in shown])
+        return np.log(p / (1 - p))
+
+    expected = oracle.shapley_values(v, 5)
+    target = xaijax.linked(2, logit)
+    np.testing.assert_allclose(xaijax.exact_shapley(f, x, target, mask=mask), expected, atol=2e-6)
+    result = xaijax.kernel_shap_values(f, x, target, key, mask=mask)
+    np.testing.assert_allclose(result.values, expected, atol=2e-6)
+    np.testing.assert_allclose(result.base_value, v(np.zeros(5)), rtol=1e-5)
+    links = xaijax.exact_shapley(f, x, lambda y: logit(y[2]), mask=mask)
+    assert np.abs(links - expected).max() > 1e-3
+    with pytest.raises(TypeError, match=r"linked: link must be a function, got 'logit'"):
+        xaijax.linked(2, "logit")
 
 
 def test_one_feature(key):

@@ -65,7 +65,7 @@ def test_sizes_are_static_and_numbers_are_traced(explain):
     parameters = inspect.signature(explain).parameters
     named = {"batch_size", "layer", "grid", "to", "align_corners", "flip", "denoise", "intensities"}
     named |= {"mode", "kernel", "utility", "base", "window", "stride", "grid_size", "quadrature"}
-    named |= {"sampling", "index"}
+    named |= {"sampling", "index", "hierarchy"}
     named |= {"feature_selection"}
     structure = [k for k in parameters if k.startswith("num_") or k in named]
     assert list(explain.static) == structure

@@ -44,7 +44,7 @@ from .core._mask import Mask, columns, even_sizes, segments, tokens
 from .core._model import as_model, black_box, probabilities
 from .core._progress import progress
 from .core._provenance import provenance
-from .core._score import Target, score
+from .core._score import Target, linked, score
 from .core._superpixels import superpixels
 from .core._tap import Tap, split, tap
 from .core._words import Words, to_characters, words
@@ -81,14 +81,18 @@ from .propagation import (
 )
 from .shapley import (
     GameValues,
-    ShapleyValues,
+    History,
     banzhaf,
     banzhaf_values,
     exact_shapley,
+    hierarchy,
     kernel_shap,
     kernel_shap_values,
     linear_shap,
+    owen,
+    owen_values,
     permutation_shap,
+    sage,
     sampling_shap,
     sampling_shap_values,
     shapley_interactions,
@@ -103,6 +107,7 @@ __all__ = [
     "CamMaps",
     "Explainer",
     "GameValues",
+    "History",
     "Interpreter",
     "Layer",
     "Layers",
@@ -110,7 +115,6 @@ __all__ = [
     "LinearFit",
     "LrpAudit",
     "Mask",
-    "ShapleyValues",
     "Site",
     "SubmodularPick",
     "Tap",
@@ -155,6 +159,7 @@ __all__ = [
     "grad_cam_pp",
     "guided_backprop",
     "guided_grad_cam",
+    "hierarchy",
     "hires_cam",
     "input_x_gradient",
     "integrated_gradients",
@@ -169,11 +174,14 @@ __all__ = [
     "lime",
     "lime_fit",
     "linear_shap",
+    "linked",
     "lower",
     "lrp",
     "lrp_audit",
     "normalize",
     "occlusion",
+    "owen",
+    "owen_values",
     "permutation_shap",
     "plain_convolutions",
     "probabilities",
@@ -182,6 +190,7 @@ __all__ = [
     "random_cam",
     "resize",
     "rise",
+    "sage",
     "saliency",
     "sampling_shap",
     "sampling_shap_values",

@@ -1,6 +1,6 @@
 """Shapley values of a game `v`, which takes a vector of zeros and ones."""
 
-from itertools import combinations
+from itertools import combinations, permutations, product
 from math import factorial
 
 import numpy as np
@@ -39,6 +39,35 @@ def permutation_walks(v, permutations):
             members.append(i)
             phi[i] += float(v(_coalition(members, M))) - before
     return phi / len(permutations)
+
+
+def consistent_permutations(node):
+    """The permutations of the features in nested tuples in which those of every tuple follow one another."""
+    if not isinstance(node, tuple):
+        return [(node,)]
+    return [
+        sum(parts, ())
+        for children in permutations(node)
+        for parts in product(*map(consistent_permutations, children))
+    ]
+
+
+def owen_values(v, hierarchy):
+    """The definition: the mean marginal contributions along all of them."""
+    return permutation_walks(v, consistent_permutations(hierarchy))
+
+
+def sage_values(f, loss, xs, ys, background):
+    """The Shapley values of minus the expected loss, the model's answers being means over a background set."""
+
+    def v(z):
+        total = 0.0
+        for x, y in zip(xs, ys, strict=True):
+            rows = np.where(z.astype(bool), x, background)
+            total += loss(np.mean([f(row) for row in rows], axis=0), y)
+        return -total / len(xs)
+
+    return shapley_values(v, xs.shape[1])
 
 
 def _subsets(items):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import linkage
 
 import xaijax
 
@@ -88,6 +89,30 @@ def test_interactions(shap, precision):
     found = xaijax.shapley_interactions(f, jnp.asarray(x), 0, mask=mask, index="STII")
     halves = (np.asarray(found) + np.diag(np.diagonal(found))) / 2
     assert_close(halves, expected, TOLERANCE[precision])
+
+
+def test_owen(shap, precision):
+    """shap's partition explainer with a budget for the whole dendrogram, and its exact one."""
+    predict, f, x, background = game(precision)
+    joined = linkage(np.random.default_rng(1).normal(size=(6, 3)))
+    masker = shap.maskers.Partition(background, max_samples=len(background), clustering=joined)
+    partition = shap.PartitionExplainer(lambda rows: predict(rows)[:, 0], masker)
+    parents = np.full(11, -1)
+    for t, pair in enumerate(joined[:, :2].astype(int)):
+        parents[pair] = 6 + t
+    found = xaijax.owen(
+        f,
+        jnp.asarray(x),
+        0,
+        jax.random.key(0),
+        mask=xaijax.columns(background),
+        hierarchy=xaijax.hierarchy(parents),
+    )
+    for theirs in (
+        partition(x[None], max_evals=5000, silent=True).values[0],
+        shap.ExactExplainer(predict, masker)(x[None]).values[0, :, 0],
+    ):
+        assert_close(found, theirs, TOLERANCE[precision])
 
 
 def test_sampling_agrees_within_its_errors(shap):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._lower import lower
-from xaijax.core._score import Target, score
+from xaijax.core._score import Linked, Target, score
 from xaijax.core._tree import is_traced
 
 
@@ -345,25 +345,39 @@ class Game:
     like: Any
 
     def __call__(self, z: Bool[Array, " num_features"]) -> Float[Array, ""]:
+        if isinstance(self.target, Linked):  # the link of the mean, not the mean of the links
+            target, link = self.target.target, self.target.link
+            return link(self._mean(z, lambda y: score(y, target, where=self.where)))
+        return self._mean(z, lambda y: score(y, self.target, where=self.where))
+
+    def outputs(self, z: Bool[Array, " num_features"]) -> Any:
+        """What the model answers, the mean over the stack if the mask makes one."""
+        return self._mean(z, lambda y: y)
+
+    def _mean(self, z: Bool[Array, " num_features"], of: Callable[[Any], Any]) -> Any:
         shown = self.show(z)
         if not self.stacked:
-            return score(self.f(shown), self.target, where=self.where)
-        rows = jax.vmap(lambda row: score(self.f(row), self.target, where=self.where))(shown)
-        return rows.mean()
+            return of(self.f(shown))
+        return jax.tree.map(lambda a: a.mean(0), jax.vmap(lambda row: of(self.f(row)))(shown))
 
 
 def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask) -> Game:
     """The game of a model, an input, a target and a mask.
 
     Raises:
-      ValueError: the mask returns something that is neither like `x` nor a stack of such.
+      ValueError: the mask has no features, or returns something that is neither like `x` nor a stack of such.
     """
+    if mask.num_features < 1:
+        rule = "have at least one feature"
+        raise ValueError(complaint(where, "mask", rule, mask.num_features))
     shown = show(mask, x)
     like = jax.eval_shape(shown, jax.ShapeDtypeStruct((mask.num_features,), bool))
     before, after = jax.tree.leaves(x), jax.tree.leaves(like)
     shapes = [(jnp.shape(b), a.shape) for b, a in zip(before, after, strict=False)]
     same = len(before) == len(after) and all(b == a for b, a in shapes)
     stacked = len(before) == len(after) and all(b == a[1:] for b, a in shapes)
+    lengths = {a[:1] for _, a in shapes}
+    stacked = stacked and len(lengths) == 1 and not lengths & {(), (0,)}
     if not same and not stacked:
         rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
         raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))

@@ -1,10 +1,12 @@
 """The number that is explained: a model's outputs and a target give a score."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.experimental import checkify
 from jaxtyping import Array, Float, Int
@@ -63,6 +65,43 @@ def score(outputs: Any, target: Target, *, where: str = "score") -> Float[Array,
             jnp.isfinite(value), f"{where}: f must give finite scores, got {{value}}.", value=value
         )
     return value
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Linked:
+    """A link function of a score, as a target. Made by `linked`."""
+
+    target: Any
+    link: Callable[[Array], Array] = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, outputs: Any) -> Float[Array, ""]:
+        """The link of the score."""
+        return self.link(score(outputs, self.target, where="linked"))
+
+
+def linked(target: Target, link: Callable[[Array], Array]) -> Linked:
+    r"""A target whose score goes through a link function: log-odds of a model that answers probabilities.
+
+    Where hidden features are drawn from a background set, the link is applied to the mean over its rows, as in
+    KernelSHAP's reference implementation: :math:`v(S) = g(\operatorname{E}_b f(x_S, b_{\bar S}))`. The values then sum
+    to g of the prediction less g of the mean prediction, in units of g.
+
+    Args:
+      target: an output's index, weights over the outputs, or a function of them.
+      link: g, a function of the score: `jax.scipy.special.logit`, `jax.numpy.log`.
+
+    Raises:
+      TypeError: `link` cannot be called.
+
+    Examples:
+      >>> linked(1, jnp.log)(jnp.array([0.0, 1.0]))
+      Array(0., dtype=float32)
+    """
+    if not callable(link):
+        fix = "Such as jax.scipy.special.logit."
+        raise TypeError(complaint("linked", "link", "be a function", repr(link), fix))
+    return Linked(target, link)
 
 
 def _read(outputs: Any, target: Target, where: str) -> Float[Array, ""]:

@@ -15,7 +15,10 @@ from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
 from xaijax.core._sampling import chunk_size, random_bits
 from xaijax.core._score import Target
-from xaijax.shapley._scores import GameValues, scores
+from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate
+
+# Each feature is in half of them: in, and out of, twice as many as tell their spread.
+_FEWEST_COALITIONS = 4 * FEWEST_SAMPLES
 
 _banzhaf_explainer = functools.partial(
     explainer,
@@ -24,6 +27,7 @@ _banzhaf_explainer = functools.partial(
     stage="post-hoc",
     models="any",
     static=("num_samples", "batch_size"),
+    not_negative=("tolerance",),
 )
 
 
@@ -36,6 +40,7 @@ def banzhaf_values(
     *,
     mask: Mask | None = None,
     num_samples: int = 1000,
+    tolerance: float | None = None,
     batch_size: int | None = None,
 ) -> GameValues:
     """The values of `banzhaf` with their standard errors; the arguments are those of `banzhaf`.
@@ -47,11 +52,13 @@ def banzhaf_values(
       key: decides the coalitions; the same for a whole batch means the same coalitions for all.
       mask: what the features are and how they are hidden; by default each element of `x` against zero.
       num_samples: coalitions to score, besides none and all. Static.
+      tolerance: stop when the largest standard error is at most this, in units of the score.
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
-      The values, their standard errors as differences of two means, the scores of nothing and everything, and the work
-      done. The errors are infinite where a feature was in, or out of, fewer than two coalitions.
+      The values, their standard errors as differences of two means, the scores of nothing and everything, the work
+      done, and whether and how it converged. The errors are infinite where a feature was in, or out of, fewer than
+      two coalitions.
 
     Raises:
       ValueError: as `banzhaf`.
@@ -66,7 +73,7 @@ def banzhaf_values(
       banzhaf1965weighted
       wang2023data
     """
-    settings = (num_samples, batch_size)
+    settings = (num_samples, tolerance, batch_size)
     return _estimate("banzhaf_values", f, x, target, key, mask, *settings)
 
 
@@ -79,6 +86,7 @@ def banzhaf(
     *,
     mask: Mask | None = None,
     num_samples: int = 1000,
+    tolerance: float | None = None,
     batch_size: int | None = None,
 ) -> Array:
     r"""Banzhaf values of an input's features: what each contributes to a coalition, all of them alike.
@@ -103,6 +111,9 @@ def banzhaf(
       mask: what the features are and how they are hidden: `segments`, `columns`, `tokens`. By default each element
         of `x` against zero.
       num_samples: coalitions to score, besides none and all. Static.
+      tolerance: stop when the largest standard error is at most this, in units of the score. It is looked at after 32
+        coalitions and then each time there are about 1.4 times as many; by default all are scored. It has no gradient
+        (a `while` loop).
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
@@ -110,8 +121,8 @@ def banzhaf(
       the score; they sum to nothing in particular.
 
     Raises:
-      ValueError: `num_samples` or `batch_size` < 1, `f` gives no vector, `target` is out of range (traced: NaN, see
-        `checked`), or `x` is not finite.
+      ValueError: `num_samples` or `batch_size` < 1, `tolerance` < 0, `f` gives no vector, `target` is out of range
+        (traced: NaN, see `checked`), or `x` is not finite.
       TypeError: `f` cannot be traced (see `black_box`), or `key` is no typed key.
 
     Examples:
@@ -124,7 +135,7 @@ def banzhaf(
       wang2023data
     """
     mask = default_mask("banzhaf", x, mask)
-    settings = (num_samples, batch_size)
+    settings = (num_samples, tolerance, batch_size)
     return paint(mask, _estimate("banzhaf", f, x, target, key, mask, *settings).values)
 
 
@@ -136,23 +147,32 @@ def _estimate(
     key: Key[Array, ""],
     mask: Mask | None,
     num_samples: int,
+    tolerance: float | None,
     batch_size: int | None,
 ) -> GameValues:
     mask = default_mask(where, x, mask)
     v, M = game(where, f, x, target, mask), mask.num_features
     chunk = chunk_size(where, batch_size, 2 + num_samples, v.like)
     Z = random_bits(key, num_samples, M)
-    none, all_, y = scores(v, lambda row: Z[row], num_samples, chunk)
-    with jax.default_matmul_precision("highest"):
-        wide = jnp.promote_types(y.dtype, jnp.float32)
-        # From their mean, so that no digits are lost in the squares.
-        y = y.astype(wide) - y.astype(wide).mean()
-        inside, outside = _mean(Z, y), _mean(~Z, y)
-    values = inside[0] - outside[0]
-    error = jnp.sqrt(inside[1] + outside[1])
-    values, error = (a.astype(none.dtype) for a in (values, error))
-    evaluations = jnp.asarray(2 + num_samples, jnp.int32)
-    return GameValues(values, error, none, all_, evaluations)
+
+    def fit(none: Array, all_: Array, y: Array, counted: Array) -> tuple[Array, Array]:
+        with jax.default_matmul_precision("highest"):
+            y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+            # From their mean, so that no digits are lost in the squares.
+            y = y - y.mean(where=counted)
+            inside, outside = (_mean(side & counted[:, None], y) for side in (Z, ~Z))
+        return inside[0] - outside[0], jnp.sqrt(inside[1] + outside[1])
+
+    return estimate(
+        v,
+        lambda row: Z[row],
+        fit,
+        num_samples=num_samples,
+        per_sample=1,
+        least=_FEWEST_COALITIONS,
+        chunk=chunk,
+        tolerance=tolerance,
+    )
 
 
 def _mean(

@@ -21,7 +21,7 @@ from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
 from xaijax.core._sampling import chunk_size
 from xaijax.core._score import Target
-from xaijax.shapley._scores import GameValues, scores
+from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate
 
 Sampling = Literal["kernel", "leverage"]
 
@@ -32,6 +32,7 @@ _kernel_explainer = functools.partial(
     stage="post-hoc",
     models="any",
     static=("num_samples", "sampling", "batch_size"),
+    not_negative=("tolerance",),
 )
 
 
@@ -45,6 +46,7 @@ def kernel_shap_values(
     mask: Mask | None = None,
     num_samples: int | None = None,
     sampling: Sampling = "kernel",
+    tolerance: float | None = None,
     batch_size: int | None = None,
 ) -> GameValues:
     """The values of `kernel_shap` with their standard errors; the arguments are those of `kernel_shap`.
@@ -60,11 +62,13 @@ def kernel_shap_values(
       mask: what the features are and how they are hidden; by default each element of `x` against zero.
       num_samples: coalitions to score, besides none and all. Static.
       sampling: how the sizes of sampled coalitions are drawn, `"kernel"` or `"leverage"`. Static.
+      tolerance: stop when the largest standard error is at most this, in units of the score.
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
-      The values, their standard errors, the scores of nothing and everything, and the work done. The errors are 0 if
-      all coalitions were scored, and infinite if fewer than two pairs were sampled of those that were not.
+      The values, their standard errors, the scores of nothing and everything, the work done, and whether and how it
+      converged. The errors are 0 if all coalitions were scored, and infinite if fewer than two pairs were sampled of
+      those that were not.
 
     Raises:
       ValueError: as `kernel_shap`.
@@ -82,7 +86,7 @@ def kernel_shap_values(
       covert2021improving
       musco2025leverage
     """
-    settings = (num_samples, sampling, batch_size)
+    settings = (num_samples, sampling, tolerance, batch_size)
     return _fit("kernel_shap_values", f, x, target, key, mask, *settings)
 
 
@@ -96,6 +100,7 @@ def kernel_shap(
     mask: Mask | None = None,
     num_samples: int | None = None,
     sampling: Sampling = "kernel",
+    tolerance: float | None = None,
     batch_size: int | None = None,
 ) -> Array:
     r"""Shapley values of an input's features, as a weighted linear regression on coalitions.
@@ -127,6 +132,10 @@ def kernel_shap(
       sampling: how the sizes of sampled coalitions are drawn: `"kernel"`, by their weight in the regression, as the
         reference implementation does; or `"leverage"`, all sizes alike, by the leverage of their coalitions, which are
         then weighted to make up for it. Static.
+      tolerance: stop when the largest standard error is at most this, in units of the score. It is looked at when the
+        complete sizes and as many sampled pairs as there are features, 8 at least, are there, and then each time
+        there are about 1.4 times as many pairs; by default all are scored. A smaller budget completes fewer sizes. It
+        has no gradient (a `while` loop).
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
@@ -134,8 +143,8 @@ def kernel_shap(
       features' values sum to the score of `x` minus that of the input with everything hidden.
 
     Raises:
-      ValueError: `num_samples` is too small, `sampling` is unknown, `batch_size` < 1, `f` gives no vector, `target` is
-        out of range (traced: NaN, see `checked`), or `x` is not finite.
+      ValueError: `num_samples` is too small, `sampling` is unknown, `tolerance` < 0, `batch_size` < 1, `f` gives no
+        vector, `target` is out of range (traced: NaN, see `checked`), or `x` is not finite.
       TypeError: `f` cannot be traced (see `black_box`), or `key` is no typed key.
 
     Examples:
@@ -150,7 +159,7 @@ def kernel_shap(
       musco2025leverage
     """
     mask = default_mask("kernel_shap", x, mask)
-    settings = (num_samples, sampling, batch_size)
+    settings = (num_samples, sampling, tolerance, batch_size)
     return paint(mask, _fit("kernel_shap", f, x, target, key, mask, *settings).values)
 
 
@@ -163,25 +172,38 @@ def _fit(
     mask: Mask | None,
     num_samples: int | None,
     sampling: Sampling,
+    tolerance: float | None,
     batch_size: int | None,
 ) -> GameValues:
     mask = default_mask(where, x, mask)
     v, M = game(where, f, x, target, mask), mask.num_features
     plan = _plan(where, M, num_samples, sampling)
     Z, pi = _pairs(plan, M, key)
-    count = 2 * len(Z)
-    chunk = chunk_size(where, batch_size, 2 + count, v.like)
+    fixed = len(Z) - plan.sampled
+    chunk = chunk_size(where, batch_size, 2 + 2 * len(Z), v.like)
 
-    none, all_, y = scores(v, lambda row: Z[row // 2] ^ (row % 2 == 1), count, chunk)
-    with jax.default_matmul_precision("highest"):
-        wide = jnp.promote_types(y.dtype, jnp.float32)
-        delta = (all_ - none).astype(wide)
-        d = jnp.diff(y.astype(wide).reshape(-1, 2))[:, 0] / -2
-        values, error = _regress(Z.astype(wide), pi.astype(wide), d, delta, plan.sampled)
-    if plan.exact:
-        error = jnp.zeros_like(error)
-    values, error = (a.astype(y.dtype) for a in (values, error))
-    return GameValues(values, error, none, all_, jnp.asarray(2 + count, jnp.int32))
+    def fit(none: Array, all_: Array, y: Array, counted: Array) -> tuple[Array, Array]:
+        with jax.default_matmul_precision("highest"):
+            wide = jnp.promote_types(y.dtype, jnp.float32)
+            delta = (all_ - none).astype(wide)
+            d = jnp.diff(y.astype(wide).reshape(-1, 2))[:, 0] / -2
+            # Fewer sampled pairs share the same mass.
+            drawn = counted.sum() - fixed
+            share = jnp.where(jnp.arange(len(Z)) < fixed, 1, plan.sampled / jnp.maximum(drawn, 1))
+            weight = pi.astype(wide) * share.astype(wide) * counted
+            values, error = _regress(Z.astype(wide), weight, d, delta, plan.sampled, drawn)
+        return values, jnp.zeros_like(error) if plan.exact else error
+
+    return estimate(
+        v,
+        lambda row: Z[row // 2] ^ (row % 2 == 1),
+        fit,
+        num_samples=len(Z),
+        per_sample=2,
+        least=fixed + min(plan.sampled, max(FEWEST_SAMPLES, M)),
+        chunk=chunk,
+        tolerance=tolerance,
+    )
 
 
 def _regress(
@@ -190,8 +212,11 @@ def _regress(
     d: Float[Array, " pairs"],
     delta: Float[Array, ""],
     sampled: int,
+    drawn: int | Int[Array, ""] | None = None,
 ) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
     """The values and their standard errors; the last `sampled` pairs are drawn at random, the others are fixed.
+
+    Of these `drawn` count, by default all; the others have no weight.
 
     phi = Delta / M + beta eliminates the constraint: sum(beta) = 0, so that z may be centred over the features.
     """
@@ -217,8 +242,9 @@ def _regress(
     out = (influence[-sampled:], X[-sampled:], residual[-sampled:])
     leverage = (out[0] * out[1]).sum(1)
     missed = out[2] / jnp.maximum(1 - leverage, jnp.finfo(values.dtype).eps)
-    squares = (out[0] ** 2).T @ missed**2 - (out[0].T @ missed) ** 2 / sampled
-    return values, jnp.sqrt(jnp.maximum(squares, 0) * (sampled / (sampled - 1)))
+    n = sampled if drawn is None else drawn
+    squares = (out[0] ** 2).T @ missed**2 - (out[0].T @ missed) ** 2 / n
+    return values, jnp.sqrt(jnp.maximum(squares, 0) * (n / (n - 1)))
 
 
 class _Plan(NamedTuple):

@@ -8,41 +8,17 @@ Pre(i) the features before i in it.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
 from xaijax.core._sampling import Moments, chunk_size
 from xaijax.core._score import Target
-from xaijax.shapley._scores import scores
-
-
-class ShapleyValues(NamedTuple):
-    """Estimated Shapley values and how sure they are.
-
-    Attributes:
-      values: of each feature, `(num_features,)`; they sum to `prediction - base_value`.
-      standard_error: of each value, over the pairs of walks; infinite after a single pair.
-      base_value: the score with every feature hidden.
-      prediction: the score with every feature kept.
-      num_permutations: how many permutations were walked, each forth and back.
-      num_evaluations: how many scores of coalitions the values rest on.
-      converged: whether every standard error is within the tolerance; False without one.
-    """
-
-    values: Float[Array, " num_features"]
-    standard_error: Float[Array, " num_features"]
-    base_value: Float[Array, ""]
-    prediction: Float[Array, ""]
-    num_permutations: Int[Array, ""]
-    num_evaluations: Int[Array, ""]
-    converged: Bool[Array, ""]
-
+from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate
 
 _shapley_explainer = functools.partial(
     explainer,
@@ -66,7 +42,7 @@ def shapley_values(
     num_permutations: int = 10,
     tolerance: float | None = None,
     batch_size: int | None = None,
-) -> ShapleyValues:
+) -> GameValues:
     r"""Shapley values with their standard errors; the estimator behind `permutation_shap`.
 
     .. math::
@@ -87,13 +63,14 @@ def shapley_values(
       mask: what the features are and how they are hidden: `segments`, `columns`, `tokens`. By default each element
         of `x` against zero.
       num_permutations: m, the most permutations to walk forth and back, 2 (M - 1) evaluations each. Static.
-      tolerance: stop at the first pair of walks (the eighth at the earliest) after which the largest standard
-        error is at most this, in units of the score; by default all permutations are walked. A sample that was
-        stopped so is slightly optimistic about its own error, and has no gradient (a `while` loop).
+      tolerance: stop when the largest standard error is at most this, in units of the score. It is looked at after 8
+        permutations and then each time there are about 1.4 times as many; by default all are walked. A sample that
+        was stopped so is slightly optimistic about its own error, and has no gradient (a `while` loop).
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
-      The values, their standard errors, the scores of nothing and everything, and the work done.
+      The values, their standard errors, the scores of nothing and everything, the work done, and whether and how it
+      converged.
 
     Raises:
       ValueError: as `permutation_shap`.
@@ -162,10 +139,6 @@ def permutation_shap(
     return paint(mask, _estimate("permutation_shap", f, x, target, key, mask, *settings).values)
 
 
-# A spread of fewer pairs than this is not trusted to stop.
-_FEWEST_PAIRS = 8
-
-
 def _estimate(
     where: str,
     f: Callable[[Any], Any],
@@ -176,69 +149,42 @@ def _estimate(
     num_permutations: int,
     tolerance: float | None,
     batch_size: int | None,
-) -> ShapleyValues:
+) -> GameValues:
     mask = default_mask(where, x, mask)
     v, M = game(where, f, x, target, mask), mask.num_features
-    # Coalitions of a walk and its way back; nothing and everything are shared by all.
-    per_pair = 2 * (M - 1)
-    chunk = chunk_size(where, batch_size, 2 + num_permutations * per_pair, v.like)
-
-    if tolerance is None:
-        none, all_, samples = _walk(v, M, key, chunk, jnp.zeros((), jnp.int32), num_permutations)
-        total = Moments.of(samples, jnp.ones(num_permutations, bool))
-        converged = jnp.asarray(False)
-    else:
-        # As many whole walks at once as fit into a chunk, one at least.
-        block = max(1, min((chunk - 2) // max(per_pair, 1), num_permutations))
-
-        def more(state: _State) -> _State:
-            none, all_, samples = _walk(v, M, key, chunk, state.walked, block)
-
-            def add(carry: tuple[Moments, Array], item: Any) -> tuple[tuple[Moments, Array], None]:
-                (total, met), (sample, k) = carry, item
-                counts = ~met & (k < num_permutations)
-                total = total.merge(Moments.of(sample[None], counts[None]))
-                few = total.number < min(_FEWEST_PAIRS, num_permutations)
-                small = total.standard_error.max() <= tolerance
-                return (total, met | (counts & ~few & small)), None
-
-            # One by one, up to the very pair that meets the tolerance: that must not depend on the chunk.
-            numbers = state.walked + jnp.arange(block)
-            done = (state.total, state.converged)
-            (total, converged), _ = lax.scan(add, done, (samples, numbers))
-            return _State(total, none, all_, state.walked + block, converged)
-
-        nothing = jnp.zeros((), jax.eval_shape(v, jnp.ones(M, bool)).dtype)
-        empty = Moments.empty((M,), nothing.dtype)
-        start = _State(empty, nothing, nothing, jnp.zeros((), jnp.int32), jnp.asarray(False))
-        end = lax.while_loop(lambda s: (s.walked < num_permutations) & ~s.converged, more, start)
-        total, none, all_, converged = end.total, end.none, end.all, end.converged
-
-    walked = total.number.astype(jnp.int32)
-    values, error = (a.astype(none.dtype) for a in (total.mean, total.standard_error))
-    return ShapleyValues(values, error, none, all_, walked, 2 + walked * per_pair, converged)
+    chunk = chunk_size(where, batch_size, 2 + num_permutations * 2 * (M - 1), v.like)
+    return walked(v, M, key, places, num_permutations, tolerance, chunk)
 
 
-class _State(NamedTuple):
-    total: Moments
-    none: Array
-    all: Array
-    walked: Int[Array, ""]
-    converged: Bool[Array, ""]
+def places(key: Key[Array, ""], M: int) -> Int[Array, " M"]:
+    """The place of each feature in a random permutation."""
+    return jnp.argsort(jax.random.permutation(key, M))
 
 
-def _walk(
+def walked(
     v: Callable[[Array], Array],
     M: int,
     key: Key[Array, ""],
+    draw: Callable[[Key[Array, ""], int], Int[Array, " M"]],
+    num_permutations: int,
+    tolerance: float | None,
     chunk: int,
-    first: Int[Array, ""],
-    pairs: int,
-) -> tuple[Array, Array, Float[Array, "pairs M"]]:
-    """v(none), v(all), and the mean marginal contributions of some permutations and their reverses."""
-    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(first + jnp.arange(pairs))
+) -> GameValues:
+    """The mean marginal contributions of permutations and their reverses.
+
+    Args:
+      v: the game.
+      M: how many features it has.
+      key: decides the permutations.
+      draw: a random permutation, as the place of each feature in it.
+      num_permutations: the most of them, each forth and back.
+      tolerance: the largest standard error that is good enough; `None` for all permutations.
+      chunk: how many scores at once.
+    """
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(num_permutations))
     # rank[k, i] is the place of feature i in permutation k.
-    rank = jax.vmap(lambda k: jnp.argsort(jax.random.permutation(k, M)))(keys)
+    rank = jax.vmap(lambda k: draw(k, M))(keys)
+    # Coalitions of a walk and its way back; nothing and everything are shared by all.
     per_pair = 2 * (M - 1)
 
     def coalition(row: Int[Array, ""]) -> Bool[Array, " M"]:
@@ -246,13 +192,39 @@ def _walk(
         size = step % (M - 1) + 1
         return jnp.where(step < M - 1, rank[k] < size, rank[k] >= M - size)
 
-    none, all_, inner = scores(v, coalition, pairs * per_pair, chunk)
-    ends = jnp.broadcast_to(jnp.stack([none, all_]), (pairs, 2))
-    forth, back = jnp.split(inner.reshape(pairs, per_pair), 2, axis=1)
+    def fit(none: Array, all_: Array, y: Array, counted: Array) -> tuple[Array, Array]:
+        ends = jnp.broadcast_to(jnp.stack([none, all_]), (num_permutations, 2))
+        total = Moments.of(pair_gains(ends, y, rank), counted)
+        return total.mean, total.standard_error
+
+    return estimate(
+        v,
+        coalition,
+        fit,
+        num_samples=num_permutations,
+        per_sample=per_pair,
+        least=FEWEST_SAMPLES,
+        chunk=chunk,
+        tolerance=tolerance,
+    )
+
+
+def pair_gains(
+    ends: Float[Array, "pairs 2"], y: Float[Array, " rows"], rank: Int[Array, "pairs M"]
+) -> Float[Array, "pairs M"]:
+    """What each feature adds on the way forth and on the way back, on average.
+
+    Args:
+      ends: v(none) and v(all) of each pair of walks.
+      y: v(Pre(i)) of all coalitions between them, forth and back.
+      rank: the place of each feature in the walk forth.
+    """
+    pairs, M = rank.shape
+    forth, back = jnp.split(y.reshape(pairs, 2 * (M - 1)), 2, axis=1)
 
     def marginal(inner: Float[Array, "pairs M-1"]) -> Float[Array, "pairs M"]:
         """v(Pre(i) and i) - v(Pre(i)), in the order of the walk."""
         return jnp.diff(jnp.concatenate([ends[:, :1], inner, ends[:, 1:]], 1))
 
     gains = jnp.take_along_axis(marginal(forth), rank, 1)
-    return none, all_, (gains + jnp.take_along_axis(marginal(back), M - 1 - rank, 1)) / 2
+    return (gains + jnp.take_along_axis(marginal(back), M - 1 - rank, 1)) / 2

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -18,7 +19,16 @@ from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
 from xaijax.core._sampling import chunk_size, map_chunks
 from xaijax.core._score import Target
-from xaijax.shapley._scores import GameValues, scores
+from xaijax.shapley._scores import (
+    FEWEST_SAMPLES,
+    GameValues,
+    checkpoints,
+    history,
+    result,
+    row_score,
+    scores,
+    watch,
+)
 
 _sampling_explainer = functools.partial(
     explainer,
@@ -27,6 +37,7 @@ _sampling_explainer = functools.partial(
     stage="post-hoc",
     models="any",
     static=("num_samples", "batch_size"),
+    not_negative=("tolerance",),
 )
 
 
@@ -39,6 +50,7 @@ def sampling_shap_values(
     *,
     mask: Mask | None = None,
     num_samples: int = 500,
+    tolerance: float | None = None,
     batch_size: int | None = None,
 ) -> GameValues:
     """The values of `sampling_shap` with their standard errors; the arguments are those of `sampling_shap`.
@@ -50,11 +62,12 @@ def sampling_shap_values(
       key: decides the permutations; the same for a whole batch means the same permutations for all.
       mask: what the features are and how they are hidden; by default each element of `x` against zero.
       num_samples: contributions sampled of a feature on average, two evaluations each. Static.
+      tolerance: stop when the largest standard error is at most this, in units of the score.
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
-      The values, their standard errors after the correction of the sum, the scores of nothing and everything, and the
-      work done.
+      The values, their standard errors after the correction of the sum, the scores of nothing and everything, the work
+      done, and whether and how it converged.
 
     Raises:
       ValueError: as `sampling_shap`.
@@ -68,7 +81,8 @@ def sampling_shap_values(
     References:
       strumbelj2014explaining
     """
-    return _estimate("sampling_shap_values", f, x, target, key, mask, num_samples, batch_size)
+    settings = (num_samples, tolerance, batch_size)
+    return _estimate("sampling_shap_values", f, x, target, key, mask, *settings)
 
 
 @_sampling_explainer()
@@ -80,6 +94,7 @@ def sampling_shap(
     *,
     mask: Mask | None = None,
     num_samples: int = 500,
+    tolerance: float | None = None,
     batch_size: int | None = None,
 ) -> Array:
     r"""Shapley values of an input's features, each estimated from samples of its own.
@@ -106,6 +121,9 @@ def sampling_shap(
         of `x` against zero.
       num_samples: contributions sampled of a feature on average, 4 at least, two evaluations each: 2 M times as many
         evaluations in all. Static.
+      tolerance: stop when the largest standard error is at most this, in units of the score. It is looked at after 8
+        contributions of each feature, or the first half if that has fewer, and then each time there are about 1.4
+        times as many; by default all are scored. It has no gradient (a `while` loop).
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 
     Returns:
@@ -113,8 +131,8 @@ def sampling_shap(
       features' values sum to the score of `x` minus that of the input with everything hidden.
 
     Raises:
-      ValueError: `num_samples` < 4, `batch_size` < 1, `f` gives no vector, `target` is out of range (traced: NaN, see
-        `checked`), or `x` is not finite.
+      ValueError: `num_samples` < 4, `tolerance` < 0, `batch_size` < 1, `f` gives no vector, `target` is out of range
+        (traced: NaN, see `checked`), or `x` is not finite.
       TypeError: `f` cannot be traced (see `black_box`), or `key` is no typed key.
 
     Examples:
@@ -125,7 +143,7 @@ def sampling_shap(
       strumbelj2014explaining
     """
     mask = default_mask("sampling_shap", x, mask)
-    settings = (num_samples, batch_size)
+    settings = (num_samples, tolerance, batch_size)
     return paint(mask, _estimate("sampling_shap", f, x, target, key, mask, *settings).values)
 
 
@@ -137,6 +155,7 @@ def _estimate(
     key: Key[Array, ""],
     mask: Mask | None,
     num_samples: int,
+    tolerance: float | None,
     batch_size: int | None,
 ) -> GameValues:
     mask = default_mask(where, x, mask)
@@ -157,28 +176,75 @@ def _estimate(
     def early(row: Int[Array, ""]) -> Bool[Array, " M"]:
         return side(row // 2, row // 2 % M, row % 2 == 1)
 
-    none, all_, y = scores(v, early, 2 * first, chunk)
-    wide = jnp.promote_types(y.dtype, jnp.float32)
-    gains = jnp.diff(y.astype(wide).reshape(each, M, 2))[..., 0]
-    feature = _allocate(gains.std(0, ddof=1), second)
+    # Strewn, so that wherever it stops each feature has its part of the samples: multiples of the golden ratio.
+    order = np.argsort(np.arange(second) * (np.sqrt(5) - 1) / 2 % 1)
+    every = jnp.arange(first) % M
 
-    def late(row: Int[Array, ""]) -> Float[Array, ""]:
-        return v(side(first + row // 2, feature[row // 2], row % 2 == 1))
+    def allocated(gains: Float[Array, " first"]) -> tuple[Array, Callable[[Array], Array]]:
+        """The features of the second round's samples, and the scores of its rows."""
+        feature = _allocate(gains.reshape(each, M).std(0, ddof=1), second)[order]
 
-    y = map_chunks(late, jnp.arange(2 * second), min(chunk, 2 * second))
-    gains = jnp.concatenate([gains.reshape(-1), jnp.diff(y.astype(wide).reshape(-1, 2))[:, 0]])
-    feature = jnp.concatenate([jnp.arange(first) % M, feature])
+        def late(row: Int[Array, ""]) -> Float[Array, ""]:
+            sample = first + jnp.asarray(order)[row // 2]
+            return v(side(sample, feature[row // 2], row % 2 == 1))
+
+        return jnp.concatenate([every, feature]), late
+
+    if tolerance is None:
+        none, all_, y = scores(v, early, 2 * first, chunk)
+        gains = _gains(y)
+        feature, late = allocated(gains)
+        y = map_chunks(late, jnp.arange(2 * second), min(chunk, 2 * second))
+        gains = jnp.concatenate([gains, _gains(y)])
+        values, error = _means(gains, feature, len(gains), M, all_ - none)
+        return result(values, error, none, all_, 2 + 2 * len(gains), len(gains))
+
+    def fit_early(y: Array, n: Int[Array, ""]) -> tuple[Array, Array]:
+        return _means(_gains(y[2:]), every, n, M, y[1] - y[0])
+
+    def fit_late(y: Array, n: Int[Array, ""]) -> tuple[Array, Array]:
+        return _means(jnp.concatenate([gains, _gains(y)]), feature, n, M, all_ - none)
+
+    row = row_score(v, early, 2 * first)
+    number = [M * n for n in checkpoints(min(FEWEST_SAMPLES, each), each)]
+    rows = [2 + 2 * n for n in number]
+    one = watch(lambda k: row(k - 2), fit_early, rows, number, chunk, tolerance)
+    none, all_, gains = one.y[0], one.y[1], _gains(one.y[2:])
+    feature, late = allocated(gains)
+    more = checkpoints(max(second // 2, 1), second)
+    number += [first + n for n in more]
+    two = watch(
+        late, fit_late, [2 * n for n in more], number[-len(more) :], chunk, tolerance, one.met
+    )
+    values, error = (jnp.where(one.met, *a) for a in zip(one[3:5], two[3:5], strict=True))
+    rows, checks = [2 + 2 * n for n in number], one.checks + two.checks
+    evaluations, samples = jnp.asarray(rows)[checks - 1], jnp.asarray(number)[checks - 1]
+    past = history(rows, jnp.concatenate([one.errors, two.errors]), checks)
+    return result(values, error, none, all_, evaluations, samples, two.met, past)
+
+
+def _gains(y: Float[Array, " rows"]) -> Float[Array, " samples"]:
+    """What a feature adds in each sample: the score with it less the one without."""
+    return jnp.diff(y.astype(jnp.promote_types(y.dtype, jnp.float32)).reshape(-1, 2))[:, 0]
+
+
+def _means(
+    gains: Float[Array, " n"],
+    feature: Int[Array, " n"],
+    counted: int | Int[Array, ""],
+    M: int,
+    delta: Float[Array, ""],
+) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+    """The values and their standard errors, of the first samples: as many as count."""
 
     def total(a: Float[Array, " n"]) -> Float[Array, " M"]:
-        return jax.ops.segment_sum(a, feature, M)
+        return jax.ops.segment_sum(jnp.where(jnp.arange(len(a)) < counted, a, 0), feature, M)
 
     number = total(jnp.ones_like(gains))
     mean = total(gains) / number
     variance = total((gains - mean[feature]) ** 2) / (number - 1) / number
-    values, variance = _corrected(mean, variance, (all_ - none).astype(wide))
-    values, error = (a.astype(none.dtype) for a in (values, jnp.sqrt(variance)))
-    evaluations = jnp.asarray(2 + 2 * (first + second), jnp.int32)
-    return GameValues(values, error, none, all_, evaluations)
+    values, variance = _corrected(mean, variance, delta.astype(gains.dtype))
+    return values, jnp.sqrt(variance)
 
 
 def _allocate(deviation: Float[Array, " M"], count: int) -> Int[Array, " count"]:
