@@ -490,6 +490,7 @@ ANSWERS = {
     "one label for a row": (np.zeros(5), r"for 5 rows, got float64 of shape \(5,\)"),
     "another number of outputs": (np.zeros((5, 3)), r"got float64 of shape \(5, 3\)"),
     "another number of rows": (np.zeros((4, 2)), r"got float64 of shape \(4, 2\).*predict_proba"),
+    "complex numbers": (np.zeros((5, 2)) * 1j, r"got complex128 of shape \(5, 2\)"),
 }
 
 
@@ -500,8 +501,20 @@ def test_answers_of_a_black_box(scores, says):
 
 
 def test_black_box_that_fails():
-    with pytest.raises(jax.errors.JaxRuntimeError, match="the service is down"):
+    """Its own traceback is in the message: the file, the function and the error."""
+    says = r"(?s)test_errors\.py\", line \d+, in broken.*RuntimeError: the service is down"
+    with pytest.raises(jax.errors.JaxRuntimeError, match=says):
         lime(f=xaijax.black_box(broken, 2), num_samples=5)
+
+
+def test_black_box_that_changes_its_mind():
+    """In the second chunk it gives one score fewer."""
+    widths = iter([2, 1])
+    f = xaijax.black_box(lambda rows: np.zeros((len(rows), next(widths))), 2)
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=r"shape \(3, 2\) for 3 rows, got .*\(3, 1\)"
+    ):
+        lime(f=f, num_samples=6, batch_size=3)
 
 
 def test_error_of_the_model_itself_survives():

@@ -1,6 +1,7 @@
 """The command line: `xaijax explain | layers | methods | cite`."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,16 +13,32 @@ from xaijax.core._table import table
 
 _DESCRIPTION = "Explain what an image classifier saw, and list and cite the methods."
 _EXPLAIN = """\
-Explain the prediction of EfficientNet-Lite0 (1000 ImageNet classes) for a photo.
+Explain a prediction: of EfficientNet-Lite0 (1000 ImageNet classes) for a photo, of a classifier of film reviews
+(MiniLM) for a sentence, or of a scikit-learn model for a row of a table.
 
 Writes into the output folder:
-  explanation.png   the photo, the five best classes, one overlay per method
-  explanation.npz   the raw maps, not resized and not normalised
-  result.json       settings, scores, standard errors, fit, timings, versions
-  refs.bib          what to cite
+  explanation.png    a photo, the five best classes, one overlay per method; a row's features
+  explanation.npz    of a photo: the raw maps, not resized and not normalised
+  explanation.html   of a sentence: its words on colours
+  explanation.csv    of a sentence or a row: the raw values of words or columns
+  result.json        settings, scores, standard errors, fit, timings, versions
+  refs.bib           what to cite
 
-Grad-CAM explains the logit, LIME and Shapley values the probability of the target.
+Grad-CAM explains the logit, LIME and Shapley values the probability of the target; of a regression, its prediction.
 """
+_EXAMPLES = """\
+examples:
+  xaijax explain cup.jpg --target espresso --methods grad_cam,lime --out cup
+  xaijax explain --text "A brilliant film with a terrible end."
+  xaijax explain --table data.csv --row 3 --model model.joblib --trust-model
+"""
+# Which options go with what is explained.
+_SAMPLING = ("methods", "target", "samples", "seed", "out", "force")
+_OPTIONS = {
+    "photo": ("photo", *_SAMPLING, "layer", "superpixels"),
+    "text": ("text", *_SAMPLING),
+    "table": ("table", "row", "model", "trust_model", *_SAMPLING),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,9 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         # An import that failed has a name; our own errors say themselves what to install.
-        hint = '. Run: pip install "xaijax[explain]"' if getattr(error, "name", None) else ""
+        hint = (
+            f'. Run: pip install "xaijax[{_extra(options)}]"'
+            if getattr(error, "name", None)
+            else ""
+        )
         print(f"xaijax: error: {error}{hint}", file=sys.stderr)
         return 2
+
+
+def _extra(options: argparse.Namespace) -> str:
+    """What to install for a command."""
+    given = [kind for kind in ("text", "table") if getattr(options, kind, None) is not None]
+    return given[0] if given else "explain"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,10 +82,10 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser(
         "explain",
-        help="explain a photo",
+        help="explain a photo, a sentence or a row of a table",
         description=_EXPLAIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: xaijax explain cup.jpg --target espresso --methods grad_cam,lime --out cup",
+        epilog=_EXAMPLES,
     )
     explain.add_argument(
         "photo",
@@ -66,17 +93,34 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PHOTO",
         help="an image file (default: scikit-image's coffee cup)",
     )
+    explain.add_argument("--text", metavar="SENTENCE", help="a sentence, instead of a photo")
+    explain.add_argument(
+        "--table",
+        metavar="CSV",
+        help="a table of numbers, whose first line names the columns, instead of a photo",
+    )
+    explain.add_argument(
+        "--row", type=int, metavar="N", help="which of its rows; the first below the names is 0"
+    )
+    explain.add_argument(
+        "--model", metavar="FILE", help="the model of the table: of scikit-learn, saved by joblib"
+    )
+    explain.add_argument(
+        "--trust-model",
+        action="store_true",
+        default=None,
+        help="load the model although it is a pickle, which can run any program as you",
+    )
     explain.add_argument(
         "--methods",
-        default="grad_cam,lime,shapley",
         metavar="A,B,...",
-        help="of grad_cam, lime, shapley (default: all)",
+        help="of grad_cam (photos alone), lime, shapley (default: all)",
     )
     explain.add_argument(
         "--target",
         default="auto",
         metavar="auto|INDEX|LABEL",
-        help="the class to explain: the best one (auto), its index 0-999, or its name",
+        help="the class to explain: the best one (auto), its index (0-999 for a photo), or its name",
     )
     explain.add_argument(
         "--samples",
@@ -96,9 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument(
         "--superpixels",
-        default="quickshift",
         metavar="METHOD",
-        help="the parts that are hidden: quickshift, slic, felzenszwalb, grid (default: quickshift)",
+        help="the parts of a photo that are hidden: quickshift, slic, felzenszwalb, grid (default: quickshift)",
     )
     explain.add_argument(
         "--out",
@@ -124,11 +167,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_explain(options: argparse.Namespace) -> int:
+    kinds = [kind for kind in _OPTIONS if getattr(options, kind) is not None] or ["photo"]
+    if len(kinds) > 1:
+        rule = "be one of PHOTO, --text and --table"
+        raise ValueError(complaint("explain", "the input", rule, f"{len(kinds)} of them"))
+    (kind,) = kinds
+    # Only what was asked for counts: the rest has the defaults of its job.
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    known = set().union(*_OPTIONS.values())
+    for name in sorted(given.keys() & known - set(_OPTIONS[kind])):
+        option, goes = name.replace("_", "-"), [k for k, v in _OPTIONS.items() if name in v]
+        rule = f"go with a {goes[0]}"
+        raise ValueError(complaint("explain", f"--{option}", rule, f"a {kind}"))
     # Only this command needs the models and the plots.
-    from xaijax.cli._explain import Job, explain
-
-    keys = ("photo", "methods", "target", "samples", "seed", "layer", "superpixels", "out", "force")
-    return explain(Job(**{key: getattr(options, key) for key in keys}))
+    module = {"photo": "_explain", "text": "_text", "table": "_table"}[kind]
+    job = importlib.import_module(f"xaijax.cli.{module}")
+    return job.explain(job.Job(**{name: given[name] for name in _OPTIONS[kind] if name in given}))
 
 
 def _run_layers(_: argparse.Namespace) -> int:

@@ -1,26 +1,32 @@
-"""The main job: a network explains a photo by several methods."""
+"""The main job: what a network saw in a photo, by several methods."""
 
-import contextlib
 import dataclasses
-import json
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 import xaijax
 from xaijax.cli._figure import draw
-from xaijax.cli._interrupt import check
 from xaijax.cli._output import output_folder
 from xaijax.cli._photo import find_photo, fingerprint, read_photo
-from xaijax.core._errors import complaint, nearest
+from xaijax.cli._run import (
+    EXPLAINERS,
+    bar,
+    check_sampling,
+    count_permutations,
+    in_thread,
+    lime_record,
+    parse_methods,
+    shapley_record,
+    timed,
+    write_record,
+)
+from xaijax.core._errors import complaint
 from xaijax.models import efficientnet_lite0, find_label, imagenet_labels, preprocess
 
 _FILES = ("explanation.png", "explanation.npz", "result.json", "refs.bib")
@@ -65,11 +71,8 @@ class Setting(NamedTuple):
 
 def explain(job: Job) -> int:
     """Do the job; returns the exit status."""
-    methods = _parse_methods(job.methods)
-    if job.samples < 2:
-        raise ValueError(complaint("explain", "--samples", "be at least 2", job.samples))
-    if not 0 <= job.seed < 2**32:
-        raise ValueError(complaint("explain", "--seed", "be in [0, 2**32)", job.seed))
+    methods = parse_methods(job.methods, METHODS)
+    check_sampling(job.samples, job.seed)
     photo = find_photo(job.photo)
     with output_folder(job.out, _FILES, force=job.force) as folder:
         image, x = preprocess(read_photo(photo))
@@ -90,7 +93,7 @@ def explain(job: Job) -> int:
         )
         mask = xaijax.segments(segments)
         setting = Setting(job, model, jnp.asarray(x), target, jax.random.key(job.seed), mask)
-        outcomes = {name: _in_thread(METHODS[name], setting) for name in methods}
+        outcomes = {name: in_thread(METHODS[name], setting) for name in methods}
         draw(folder / _FILES[0], image, photo.stem, classes, labels[target], outcomes)
         arrays = {"photo": image, "segments": segments, "logits": np.asarray(logits)}
         for outcome in outcomes.values():
@@ -110,8 +113,7 @@ def explain(job: Job) -> int:
             "provenance": xaijax.provenance(),
         }
         record["target"]["probability"] = float(probabilities[target])
-        text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-        (folder / _FILES[2]).write_text(text, "utf-8")
+        write_record(folder / _FILES[2], record)
         cited = [EXPLAINERS[name] for name in methods]
         (folder / _FILES[3]).write_text(xaijax.citation(*cited, efficientnet_lite0), "utf-8")
     for name in _FILES:
@@ -120,7 +122,7 @@ def explain(job: Job) -> int:
 
 
 def _grad_cam(s: Setting) -> Outcome:
-    cam, timing = _timed(xaijax.grad_cam.maps, s.model, s.x, s.target, layer=s.job.layer)
+    cam, timing = timed(xaijax.grad_cam.maps, s.model, s.x, s.target, layer=s.job.layer)
     if bool(cam.degenerate):
         print(
             "grad_cam: the map is flat: at this layer nothing speaks for the target.",
@@ -141,13 +143,11 @@ def _grad_cam(s: Setting) -> Outcome:
 
 def _lime(s: Setting) -> Outcome:
     f = xaijax.probabilities(s.model)
-    with _bar("LIME", s.job.samples):
-        fit, timing = _timed(
+    with bar("LIME", s.job.samples, "images"):
+        fit, timing = timed(
             xaijax.lime_fit, f, s.x, s.target, s.key, mask=s.mask, num_samples=s.job.samples
         )
-    names = ("intercept", "r2", "local_prediction", "prediction", "condition")
-    record = {name: _number(getattr(fit, name)) for name in names}
-    record |= {"evaluations": int(fit.num_evaluations), **timing}
+    record = lime_record(fit) | timing
     arrays = {
         "lime": np.asarray(s.mask.paint(fit.weights)),
         "lime_weights": np.asarray(fit.weights),
@@ -161,10 +161,10 @@ def _lime(s: Setting) -> Outcome:
 
 
 def _shapley(s: Setting) -> Outcome:
-    f, pair = xaijax.probabilities(s.model), 2 * (s.mask.num_features - 1)
-    permutations = max(2, (s.job.samples - 2) // max(pair, 1))
-    with _bar("Shapley", 2 + permutations * pair):
-        phi, timing = _timed(
+    f = xaijax.probabilities(s.model)
+    permutations, pair = count_permutations(s.job.samples, s.mask.num_features)
+    with bar("Shapley", 2 + permutations * pair, "images"):
+        phi, timing = timed(
             xaijax.shapley_values,
             f,
             s.x,
@@ -173,15 +173,7 @@ def _shapley(s: Setting) -> Outcome:
             mask=s.mask,
             num_permutations=permutations,
         )
-    record = {
-        "base_value": float(phi.base_value),
-        "prediction": float(phi.prediction),
-        "permutations": int(phi.num_permutations),
-        "largest_standard_error": float(phi.standard_error.max()),
-        "standard_error": np.asarray(phi.standard_error).tolist(),
-        "evaluations": int(phi.num_evaluations),
-        **timing,
-    }
+    record = shapley_record(phi) | timing
     arrays = {
         "shapley": np.asarray(s.mask.paint(phi.values)),
         "shapley_values": np.asarray(phi.values),
@@ -200,78 +192,6 @@ METHODS: dict[str, Callable[[Setting], Outcome]] = {
     "lime": _lime,
     "shapley": _shapley,
 }
-EXPLAINERS = {
-    "grad_cam": xaijax.grad_cam,
-    "lime": xaijax.lime,
-    "shapley": xaijax.permutation_shap,
-}
-
-
-def _timed(explain: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-    """Run an explainer; seconds for tracing, compiling and running apart."""
-    start = time.perf_counter()
-    program = explain.program(*args, **kwargs)
-    traced = time.perf_counter()
-    program.compile()
-    compiled = time.perf_counter()
-    # The call finds the compiled program in JAX's cache.
-    result = jax.block_until_ready(explain(*args, **kwargs))
-    end = time.perf_counter()
-    seconds = {"trace": traced - start, "compile": compiled - traced, "run": end - compiled}
-    return result, {"seconds": {name: round(value, 4) for name, value in seconds.items()}}
-
-
-@contextlib.contextmanager
-def _bar(name: str, total: int) -> Iterator[None]:
-    """A progress bar over model evaluations, on a terminal."""
-    with tqdm(total=total, desc=f"{name:8}", unit=" images", leave=False, disable=None) as bar:
-
-        def listener(count: int) -> None:
-            # The last chunk may be filled up with samples that do not count.
-            bar.update(min(count, total - bar.n))
-
-        with xaijax.progress(listener):
-            yield
-
-
-def _in_thread(function: Callable[[Setting], Outcome], setting: Setting) -> Outcome:
-    """Run in a thread, so that Ctrl-C is heard while a compiled program runs."""
-    done: list[Outcome] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            done.append(function(setting))
-        except BaseException as error:  # handed to the caller
-            failed.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        check()
-        thread.join(0.05)
-    if failed:
-        raise failed[0]
-    return done[0]
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None
-
-
-def _parse_methods(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in METHODS:
-            rule = f"be of {', '.join(METHODS)}"
-            fix = nearest(name, METHODS)
-            raise ValueError(complaint("explain", "--methods", rule, repr(name), fix))
-    if not names:
-        raise ValueError(
-            complaint("explain", "--methods", f"name one of {', '.join(METHODS)}", "none")
-        )
-    return list(dict.fromkeys(names))
 
 
 def _parse_target(text: str, labels: list[str]) -> int:

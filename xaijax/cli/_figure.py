@@ -1,4 +1,4 @@
-"""The picture that `xaijax explain` writes."""
+"""The pictures that `xaijax explain` writes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xaijax.plot import overlay
+from xaijax.plot import bar, overlay, waterfall
 
 
 def draw(
@@ -35,6 +35,30 @@ def draw(
         text = caption.text(0, 1, outcome.caption, fontsize=8, va="top", linespacing=1.5)
         text.set_in_layout(False)
         caption.set_axis_off()
+    figure.savefig(path, dpi=150)
+
+
+def draw_features(
+    path: Path,
+    title: str,
+    names: Sequence[str],
+    x: np.ndarray,
+    unit: str,
+    base_value: float | None,
+    outcomes: Mapping[str, Any],
+) -> None:
+    """Draw the features of a row, beside one another as each method sees them."""
+    figure = Figure(figsize=(7.5 * len(outcomes), 5.2))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+    axes = figure.subplots(1, len(outcomes), squeeze=False)[0]
+    figure.subplots_adjust(0.3 / len(outcomes), 0.25, 0.98, 0.88, wspace=0.75)
+    for ax, (name, outcome) in zip(axes, outcomes.items(), strict=True):
+        if name == "shapley" and base_value is not None:
+            waterfall(outcome.values, base_value, x, names=names, unit=unit, ax=ax)
+        else:
+            bar(outcome.values, x, names=names, unit=unit, ax=ax)
+        ax.set_title({"lime": "LIME", "shapley": "Shapley values"}[name], loc="left", fontsize=10)
+        ax.text(0, -0.15, outcome.caption, transform=ax.transAxes, fontsize=8, va="top")
     figure.savefig(path, dpi=150)
 
 

@@ -160,7 +160,8 @@ class _BlackBox:
         if scores.ndim == 1 and self.num_outputs == 1:
             scores = scores[:, None]
         expected = (len(rows), self.num_outputs)
-        if scores.shape != expected or not np.issubdtype(scores.dtype, np.number):
+        is_real = np.issubdtype(scores.dtype, np.number) and not np.iscomplexobj(scores)
+        if scores.shape != expected or not is_real:
             got = f"{scores.dtype} of shape {scores.shape}"
             fix = "Give a function that returns scores, such as predict_proba."
             rule = f"return numbers of shape {expected} for {len(rows)} rows"

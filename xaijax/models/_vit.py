@@ -16,49 +16,9 @@ from xaijax.core._errors import complaint
 from xaijax.models._checkpoint import create
 from xaijax.models._imagenet import TIMM_AUGREG
 from xaijax.models._layers import check_image, convolution
+from xaijax.models._transformer import MLP, Attention, layer_norm
 
 _LAYER_NORM_EPSILON = 1e-6
-
-
-class Attention(nnx.Module):
-    """Multi-head self-attention; queries, keys and values come from one dense layer.
-
-    Args:
-        width: Features of a token.
-        num_heads: How many heads share them.
-        rngs: Draws the kernels.
-    """
-
-    def __init__(self, width: int, num_heads: int, *, rngs: nnx.Rngs) -> None:
-        self.qkv = nnx.Linear(width, 3 * width, rngs=rngs)
-        self.proj = nnx.Linear(width, width, rngs=rngs)
-        self.num_heads = num_heads
-
-    def __call__(self, x: Float[Array, "... N D"]) -> Float[Array, "... N D"]:
-        """Map tokens with any leading axes."""
-        *batch, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(*batch, tokens, 3, self.num_heads, width // self.num_heads)
-        q, k, v = jnp.moveaxis(qkv, (-3, -2), (0, -3))  # each (..., heads, N, D / heads)
-        scores = (q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2)
-        y = jax.nn.softmax(scores) @ v
-        return self.proj(y.swapaxes(-2, -3).reshape(*batch, tokens, width))
-
-
-class MLP(nnx.Module):
-    """Two dense layers with a GELU in between.
-
-    Args:
-        width: Features of a token, of which the hidden layer has four times as many.
-        rngs: Draws the kernels.
-    """
-
-    def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
-        self.fc1 = nnx.Linear(width, 4 * width, rngs=rngs)
-        self.fc2 = nnx.Linear(4 * width, width, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
-        """Map tokens with any leading axes."""
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
 
 
 class TransformerBlock(nnx.Module):
@@ -71,9 +31,9 @@ class TransformerBlock(nnx.Module):
     """
 
     def __init__(self, width: int, num_heads: int, *, rngs: nnx.Rngs) -> None:
-        self.norm1 = _layer_norm(width, rngs=rngs)
+        self.norm1 = layer_norm(width, epsilon=_LAYER_NORM_EPSILON, rngs=rngs)
         self.attn = Attention(width, num_heads, rngs=rngs)
-        self.norm2 = _layer_norm(width, rngs=rngs)
+        self.norm2 = layer_norm(width, epsilon=_LAYER_NORM_EPSILON, rngs=rngs)
         self.mlp = MLP(width, rngs=rngs)
 
     def __call__(self, x: Float[Array, "... N D"]) -> Float[Array, "... N D"]:
@@ -153,7 +113,7 @@ class ViT(nnx.Module):
         self.blocks = nnx.List(
             [TransformerBlock(width, num_heads, rngs=rngs) for _ in range(depth)]
         )
-        self.norm = _layer_norm(width, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=_LAYER_NORM_EPSILON, rngs=rngs)
         self.head = nnx.Linear(width, num_classes, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*batch H W 3"]) -> Float[Array, "*batch classes"]:
@@ -176,11 +136,6 @@ class ViT(nnx.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x)[..., 0, :])
-
-
-def _layer_norm(width: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    # The variance as the mean of squares of differences; that of E[x^2] - E[x]^2 loses digits.
-    return nnx.LayerNorm(width, epsilon=_LAYER_NORM_EPSILON, use_fast_variance=False, rngs=rngs)
 
 
 def vit_small_16(
