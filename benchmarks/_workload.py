@@ -1,10 +1,11 @@
-"""What is explained in the benchmarks: EfficientNet-Lite0, ResNet-50 and a photo of scikit-image."""
+"""What is explained in the benchmarks: networks with a photo of scikit-image, an MLP with a table of scikit-learn."""
 
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from PIL import Image
 
 import xaijax
@@ -73,3 +74,45 @@ def chunked_forwards(model: Any, images: jax.Array, count: int) -> jax.Array:
         return jax.vmap(xaijax.lower(model))(images * (1 + i * 1e-6))[:, TARGET]
 
     return jax.lax.map(body, jnp.arange(count // chunk, dtype=images.dtype))
+
+
+@functools.cache
+def breast_cancer(num_features: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """The 569 standardised rows of scikit-learn's breast cancer data, and their classes."""
+    from sklearn.datasets import load_breast_cancer
+
+    X, y = load_breast_cancer(return_X_y=True)
+    X = X[:, :num_features]
+    return ((X - X.mean(0)) / X.std(0)).astype(np.float32), y
+
+
+@functools.cache
+def table_model(num_features: int = 30) -> Any:
+    """An MLP of two layers of 64 units, trained on these rows."""
+    import optax
+    from flax import nnx
+
+    X, y = breast_cancer(num_features)
+    rngs = nnx.Rngs(0)
+    net = nnx.Sequential(
+        nnx.Linear(num_features, 64, rngs=rngs),
+        nnx.relu,
+        nnx.Linear(64, 64, rngs=rngs),
+        nnx.relu,
+        nnx.Linear(64, 2, rngs=rngs),
+    )
+    structure, weights = nnx.split(net)
+    optimizer = optax.adamw(1e-3)
+
+    def loss(weights: Any) -> jax.Array:
+        logits = nnx.merge(structure, weights)(X)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    def step(state: Any, _: None) -> tuple[Any, None]:
+        weights, moments = state
+        updates, moments = optimizer.update(jax.grad(loss)(weights), moments, weights)
+        return (optax.apply_updates(weights, updates), moments), None
+
+    start = weights, optimizer.init(weights)
+    (weights, _), _ = jax.lax.scan(step, start, None, length=300)
+    return xaijax.as_model(nnx.merge(structure, weights))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import xaijax
 from xaijax.core._sampling import Moments, chunk_size, map_chunks, random_bits
 
 
@@ -31,6 +32,29 @@ def test_default_chunk_is_smaller_for_a_larger_input():
     sizes = [chunk_size("test", None, 10**6, like(n, n, 3)) for n in (32, 224, 4096)]
     assert sizes[0] > sizes[1] >= sizes[2] >= 1
     assert chunk_size("test", None, 50, like(32, 32, 3)) == 50
+
+
+def test_ids_count_as_the_vectors_that_they_stand_for():
+    ids, pixels = jax.ShapeDtypeStruct((16,), jnp.int32), jax.ShapeDtypeStruct((16,), jnp.uint8)
+    sizes = [chunk_size("test", None, 10**6, x) for x in (ids, like(16), pixels)]
+    assert 2 < sizes[0] < sizes[1] / 100
+    assert sizes[1] < sizes[2]
+
+
+@pytest.mark.parametrize("around", [lambda f: f, xaijax.probabilities])
+def test_a_black_box_is_asked_for_all_its_rows_at_once(around, key):
+    """Each call of it costs; the model of a chunk that fits a cache would be called again and again."""
+    calls = []
+
+    def predict(rows):
+        calls.append(len(rows))
+        return np.stack([rows.sum(1), rows[:, 0]], 1)
+
+    f = around(xaijax.black_box(predict, 2))
+    mask, rows = xaijax.columns(np.zeros((100, 30))), 100 * (2 + 10 * 2 * 29)
+    xaijax.permutation_shap(f, jnp.ones(30), 1, key, mask=mask).block_until_ready()
+    assert calls == [rows]
+    assert chunk_size("test", None, rows, like(30)) < rows
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 4, 12])

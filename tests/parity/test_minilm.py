@@ -115,7 +115,7 @@ def test_accuracy_on_films_that_were_not_trained_on(tokenizer, classifier):
 def test_obvious_words_have_the_right_sign(tokenizer, classifier, key):
     f = xaijax.probabilities(classifier)
     sentence = tokenizer.read("A brilliant cast, a terrible film.")
-    settings = {"mask": sentence.mask, "batch_size": sentence.batch_size}
+    settings = {"mask": sentence.mask}
     found = {
         "exact": xaijax.exact_shapley(f, sentence.x, 1, **settings),
         "kernel": xaijax.kernel_shap(f, sentence.x, 1, key, **settings),

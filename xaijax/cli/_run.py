@@ -51,7 +51,6 @@ def run_lime(
     mask: Any,
     samples: int,
     unit: str,
-    batch_size: int | None = None,
 ) -> Values:
     """LIME with a progress bar, timed."""
     with bar("LIME", samples, unit):
@@ -63,7 +62,6 @@ def run_lime(
             key,
             mask=mask,
             num_samples=samples,
-            batch_size=batch_size,
         )
     caption = (
         f"{samples} samples\nsurrogate {float(fit.local_prediction):.4g}, "
@@ -80,7 +78,6 @@ def run_shapley(
     mask: Any,
     samples: int,
     unit: str,
-    batch_size: int | None = None,
 ) -> Values:
     """Shapley values with a progress bar, timed: permutations and their reverses."""
     permutations, pair = count_permutations(samples, mask.num_features)
@@ -93,7 +90,6 @@ def run_shapley(
             key,
             mask=mask,
             num_permutations=permutations,
-            batch_size=batch_size,
         )
     caption = (
         f"{permutations} permutations and their reverses\nfrom {float(phi.base_value):.4g} (all hidden) to "

@@ -69,7 +69,6 @@ def explain(job: Job) -> int:
                 masks[name],
                 job.samples,
                 "texts",
-                sentence.batch_size,
             )
             for name in methods
         }

@@ -17,6 +17,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._lower import lower
+from xaijax.core._model import is_black_box
+from xaijax.core._sampling import chunk_size
 from xaijax.core._score import Linked, Target, score
 from xaijax.core._tree import is_traced
 
@@ -343,6 +345,13 @@ class Game:
     show: Callable[[Array], Any]
     stacked: bool
     like: Any
+    black_box: bool
+
+    def chunk_size(self, batch_size: int | None, num_coalitions: int) -> int:
+        """How many coalitions to score at once."""
+        return chunk_size(
+            self.where, batch_size, num_coalitions, self.like, black_box=self.black_box
+        )
 
     def __call__(self, z: Bool[Array, " num_features"]) -> Float[Array, ""]:
         if isinstance(self.target, Linked):  # the link of the mean, not the mean of the links
@@ -381,7 +390,7 @@ def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask
     if not same and not stacked:
         rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
         raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))
-    return Game(where, lower(f), target, shown, stacked and not same, like)
+    return Game(where, lower(f), target, shown, stacked and not same, like, is_black_box(f))
 
 
 def show(mask: Any, x: Any) -> Callable[[Array], Any]:

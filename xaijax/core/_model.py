@@ -116,6 +116,18 @@ def probabilities(f: Callable[[Any], Array]) -> Callable[[Any], Array]:
     return _Probabilities(as_tree(f))
 
 
+def is_black_box(f: Any) -> bool:
+    """Whether a model was made by `black_box`, perhaps with a softmax or the like around it."""
+    while not isinstance(f, _BlackBox):
+        if isinstance(f, jax.tree_util.Partial):
+            f = _unwrapped(f)
+        elif hasattr(type(f), "wraps"):
+            f = getattr(f, type(f).wraps)
+        else:
+            return False
+    return True
+
+
 def _warn_of_constants(model: Callable[..., Any]) -> None:
     if any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(_held(model))):
         warnings.warn(
@@ -125,11 +137,15 @@ def _warn_of_constants(model: Callable[..., Any]) -> None:
         )
 
 
+def _unwrapped(partial: jax.tree_util.Partial) -> Any:
+    """The function of a `Partial`; JAX may have wrapped it once more."""
+    return getattr(partial.func, "fun", partial.func)
+
+
 def _held(model: Any) -> list[Any]:
     """What a callable holds out of sight: in its closure, or bound by a partial that is no pytree."""
     if isinstance(model, jax.tree_util.Partial):
-        # Its arguments are leaves; its function is wrapped once more by JAX.
-        return _held(getattr(model.func, "fun", model.func))
+        return _held(_unwrapped(model))  # its arguments are leaves
     if isinstance(model, functools.partial):
         return [*model.args, *model.keywords.values(), *_held(model.func)]
     return [cell.cell_contents for cell in getattr(model, "__closure__", None) or ()]

@@ -20,9 +20,15 @@ from xaijax.core._errors import check_positive
 # activations (measured: benchmarks/overhead.py); an accelerator wants more to be busy.
 _CHUNK_BYTES = {"cpu": 2_500_000}
 _CHUNK_BYTES_ACCELERATOR = 64_000_000
+# A black box plans its own work, and each call of it costs: as much at once as memory easily holds.
+_CHUNK_BYTES_BLACK_BOX = 64_000_000
+# An id stands for a vector inside the model, which is what fills the cache.
+_BYTES_OF_AN_ID = 2048
 
 
-def chunk_size(where: str, batch_size: int | None, num_samples: int, like: Any) -> int:
+def chunk_size(
+    where: str, batch_size: int | None, num_samples: int, like: Any, *, black_box: bool = False
+) -> int:
     """How many samples to evaluate at once.
 
     Args:
@@ -30,14 +36,21 @@ def chunk_size(where: str, batch_size: int | None, num_samples: int, like: Any) 
       batch_size: the user's choice, or `None` for one by the size of an input and the backend.
       num_samples: how many samples there are.
       like: the input of one evaluation, or its shapes.
+      black_box: whether the model is evaluated outside JAX.
     """
     if batch_size is None:
-        size = sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(like))
+        size = sum(math.prod(a.shape) * _bytes(a.dtype) for a in jax.tree.leaves(like))
         budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES_ACCELERATOR)
+        budget = _CHUNK_BYTES_BLACK_BOX if black_box else budget
         batch_size = max(1, budget // max(size, 1))
     check_positive(where, batch_size=batch_size)
     # Even chunks: as few samples as possible are computed to be dropped.
     return math.ceil(num_samples / math.ceil(num_samples / batch_size))
+
+
+def _bytes(dtype: Any) -> int:
+    """What an element of an input weighs."""
+    return _BYTES_OF_AN_ID if jnp.issubdtype(dtype, jnp.signedinteger) else dtype.itemsize
 
 
 def map_chunks(function: Callable[[Any], Any], xs: Any, chunk: int) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import chunk_size, map_chunks
+from xaijax.core._sampling import map_chunks
 from xaijax.core._score import Target
 
 
@@ -72,7 +72,7 @@ def feature_ablation(
     """
     mask = default_mask("feature_ablation", x, mask)
     v, features = game("feature_ablation", f, x, target, mask), jnp.arange(mask.num_features)
-    chunk = chunk_size("feature_ablation", batch_size, 1 + mask.num_features, v.like)
+    chunk = v.chunk_size(batch_size, 1 + mask.num_features)
     return paint(mask, losses(lambda i: v(features != i), mask.num_features, chunk))
 
 

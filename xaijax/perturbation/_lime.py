@@ -16,7 +16,7 @@ from xaijax.core._explainer import explainer
 from xaijax.core._least_squares import weighted_ridge
 from xaijax.core._lower import lower
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import chunk_size, map_chunks, random_bits
+from xaijax.core._sampling import map_chunks, random_bits
 from xaijax.core._score import Target, score
 from xaijax.perturbation._columns import Neighborhood, Neighbors
 from xaijax.perturbation._selection import check_selection, select
@@ -268,7 +268,7 @@ def _hidden(
 ) -> Neighbors:
     """The input with some of its features hidden, the first with none."""
     v = game(where, f, x, target, mask)
-    chunk = chunk_size(where, batch_size, num_samples, v.like)
+    chunk = v.chunk_size(batch_size, num_samples)
     draw = getattr(mask, "draw", random_bits)
     Z = draw(key, num_samples, mask.num_features).at[0].set(True)
     y = map_chunks(v, Z, chunk)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import chunk_size, random_bits
+from xaijax.core._sampling import random_bits
 from xaijax.core._score import Target
 from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate
 
@@ -152,7 +152,7 @@ def _estimate(
 ) -> GameValues:
     mask = default_mask(where, x, mask)
     v, M = game(where, f, x, target, mask), mask.num_features
-    chunk = chunk_size(where, batch_size, 2 + num_samples, v.like)
+    chunk = v.chunk_size(batch_size, 2 + num_samples)
     Z = random_bits(key, num_samples, M)
 
     def fit(none: Array, all_: Array, y: Array, counted: Array) -> tuple[Array, Array]:

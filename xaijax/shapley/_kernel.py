@@ -19,7 +19,6 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import chunk_size
 from xaijax.core._score import Target
 from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate
 
@@ -180,7 +179,7 @@ def _fit(
     plan = _plan(where, M, num_samples, sampling)
     Z, pi = _pairs(plan, M, key)
     fixed = len(Z) - plan.sampled
-    chunk = chunk_size(where, batch_size, 2 + 2 * len(Z), v.like)
+    chunk = v.chunk_size(batch_size, 2 + 2 * len(Z))
 
     def fit(none: Array, all_: Array, y: Array, counted: Array) -> tuple[Array, Array]:
         with jax.default_matmul_precision("highest"):

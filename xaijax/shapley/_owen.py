@@ -16,7 +16,6 @@ from jaxtyping import Array, Int, Key
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import chunk_size
 from xaijax.core._score import Target
 from xaijax.shapley._exact import shapley_weights
 from xaijax.shapley._permutation import walked
@@ -216,14 +215,14 @@ def _estimate(
     _check(where, root, M)
     count = _count(root)
     if count <= num_samples:
-        chunk = chunk_size(where, batch_size, 2 + count, v.like)
+        chunk = v.chunk_size(batch_size, 2 + count)
         return _exact(v, _terms(root, M), M, tolerance, chunk)
 
     pairs, per_pair = num_samples // (2 * (M - 1)), 2 * (M - 1)
     if not pairs:
         rule = f"be at least {per_pair}, for one walk over the {M} features forth and back"
         raise ValueError(complaint(where, "num_samples", rule, num_samples))
-    chunk = chunk_size(where, batch_size, 2 + pairs * per_pair, v.like)
+    chunk = v.chunk_size(batch_size, 2 + pairs * per_pair)
     draw = functools.partial(_places, _paths(root, M))
     return walked(v, M, key, draw, pairs, tolerance, chunk)
 

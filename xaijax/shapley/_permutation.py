@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import Moments, chunk_size
+from xaijax.core._sampling import Moments
 from xaijax.core._score import Target
 from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate
 
@@ -152,7 +152,7 @@ def _estimate(
 ) -> GameValues:
     mask = default_mask(where, x, mask)
     v, M = game(where, f, x, target, mask), mask.num_features
-    chunk = chunk_size(where, batch_size, 2 + num_permutations * 2 * (M - 1), v.like)
+    chunk = v.chunk_size(batch_size, 2 + num_permutations * 2 * (M - 1))
     return walked(v, M, key, places, num_permutations, tolerance, chunk)
 
 

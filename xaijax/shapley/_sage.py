@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game
-from xaijax.core._sampling import Moments, chunk_size, map_chunks
+from xaijax.core._sampling import Moments, map_chunks
 from xaijax.core._score import score
 from xaijax.core._tree import as_tree
 from xaijax.shapley._permutation import pair_gains, places
@@ -128,9 +128,9 @@ def _estimate(
         return jax.tree.map(lambda a: jnp.asarray(a)[i], (xs, ys))
 
     mask = default_mask("sage", at(0)[0], mask)
-    M, like = mask.num_features, game("sage", model, at(0)[0], loss, mask).like
+    M = mask.num_features
     total = num_permutations * 2 * M
-    chunk = chunk_size("sage", batch_size, total, like)
+    chunk = game("sage", model, at(0)[0], loss, mask).chunk_size(batch_size, total)
 
     def draw(k: Int[Array, ""]) -> tuple[Array, Array]:
         which, order = jax.random.split(jax.random.fold_in(key, k))

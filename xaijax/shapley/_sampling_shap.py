@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
 from xaijax.core._mask import Mask, default_mask, game, paint
-from xaijax.core._sampling import chunk_size, map_chunks
+from xaijax.core._sampling import map_chunks
 from xaijax.core._score import Target
 from xaijax.shapley._scores import (
     FEWEST_SAMPLES,
@@ -165,7 +165,7 @@ def _estimate(
         raise ValueError(complaint(where, "num_samples", rule, num_samples))
     each = num_samples // 2
     first, second = M * each, M * (num_samples - each)
-    chunk = chunk_size(where, batch_size, 2 + 2 * first, v.like)
+    chunk = v.chunk_size(batch_size, 2 + 2 * first)
 
     def side(sample: Int[Array, ""], feature: Array, with_: Array) -> Bool[Array, " M"]:
         """Pre(i) of a sample, and i itself if it is the side with it."""

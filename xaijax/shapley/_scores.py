@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from xaijax.core import _progress
 from xaijax.core._errors import complaint
 from xaijax.core._mask import Game
-from xaijax.core._sampling import chunk_size, map_chunks
+from xaijax.core._sampling import map_chunks
 
 #: A game of more features has too many coalitions to score them all.
 MOST_FEATURES = 20
@@ -256,7 +256,7 @@ def every_score(where: str, v: Game, M: int, batch_size: int | None) -> Float[Ar
         rule = f"have at most {MOST_FEATURES} features, since all 2^M coalitions are scored"
         fix = "xaijax.permutation_shap and xaijax.kernel_shap take any number."
         raise ValueError(complaint(where, "mask", rule, M, fix))
-    chunk = chunk_size(where, batch_size, 2**M, v.like)
+    chunk = v.chunk_size(batch_size, 2**M)
     return map_chunks(lambda row: v(members(row, M)), jnp.arange(2**M), chunk)
 
 
