@@ -9,9 +9,9 @@ from typing import Any
 
 import xaijax
 
-_NAMES = ("startup", "overhead", "forward", "cams", "propagation")
+_NAMES = ("startup", "overhead", "forward", "cams", "propagation", "tables")
 # What a benchmark needs beyond the library's own extras.
-_NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch")}
+_NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch"), "tables": ("sklearn",)}
 
 
 def main() -> None:

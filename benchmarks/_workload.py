@@ -47,6 +47,16 @@ def resnet50() -> Any:
 
 
 @functools.cache
+def resnet18() -> Any:
+    """ResNet-18 with random weights, on which its time does not depend."""
+    from flax import nnx
+
+    from xaijax import models
+
+    return models.resnet18(rngs=nnx.Rngs(0))
+
+
+@functools.cache
 def torch_resnet50() -> tuple[Any, Any]:
     """The ResNet-50 of torchvision with random weights, and ours with the same."""
     import tempfile

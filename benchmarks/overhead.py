@@ -1,7 +1,7 @@
 """What the explainers cost over the model evaluations that they need.
 
-Grad-CAM against one forward pass: flops (exact) and time. LIME and Shapley values against as many bare forwards in
-chunks of the best size. Memory of both from 2^6 to 2^12 samples.
+Grad-CAM against one forward pass: flops (exact) and time. LIME and Shapley values, by permutations and by KernelSHAP,
+against as many bare forwards in chunks of the best size. Memory from 2^6 to 2^12 samples.
 """
 
 import functools
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 import xaijax
 from benchmarks._paired import flops, is_noisy, measure
-from benchmarks._workload import TARGET, chunked_forwards, model, photo
+from benchmarks._workload import TARGET, chunked_forwards, model, photo, resnet18
 
 _EVALUATIONS = 256
 _CHUNK = 8
@@ -44,11 +44,22 @@ def grad_cam(rounds: int) -> dict[str, Any]:
 
 
 def sampling(rounds: int) -> dict[str, Any]:
+    """The sampling methods on two networks."""
+    networks = {"EfficientNet-Lite0": model(), "ResNet-18": resnet18()}
+    return {name: _sampling(xaijax.probabilities(f), rounds) for name, f in networks.items()}
+
+
+def _sampling(f: Any, rounds: int) -> dict[str, Any]:
     """LIME and Shapley values against as many forwards, in chunks of several sizes."""
-    f, (_, x, mask) = xaijax.probabilities(model()), photo()
+    _, x, mask = photo()
     key, pair = jax.random.key(0), 2 * (mask.num_features - 1)
     permutations = _EVALUATIONS // pair
-    evaluations = {"lime": _EVALUATIONS, "shapley": 2 + permutations * pair}
+    regression = xaijax.kernel_shap_values(f, x, TARGET, key, mask=mask, num_samples=_EVALUATIONS)
+    evaluations = {
+        "lime": _EVALUATIONS,
+        "permutation_shap": 2 + permutations * pair,
+        "kernel_shap": int(regression.num_evaluations),
+    }
     forwards = jax.jit(chunked_forwards, static_argnums=2)
     contestants: dict[str, Any] = {
         f"forwards, chunks of {chunk}": functools.partial(
@@ -59,8 +70,11 @@ def sampling(rounds: int) -> dict[str, Any]:
     contestants["lime"] = lambda: xaijax.lime(
         f, x, TARGET, key, mask=mask, num_samples=_EVALUATIONS
     )
-    contestants["shapley"] = lambda: xaijax.permutation_shap(
+    contestants["permutation_shap"] = lambda: xaijax.permutation_shap(
         f, x, TARGET, key, mask=mask, num_permutations=permutations
+    )
+    contestants["kernel_shap"] = lambda: xaijax.kernel_shap(
+        f, x, TARGET, key, mask=mask, num_samples=_EVALUATIONS
     )
     time = measure(contestants, base=f"forwards, chunks of {_CHUNK}", rounds=rounds)
     best = min(t["ratio"] for name, t in time.items() if name.startswith("forwards"))

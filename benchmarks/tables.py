@@ -231,9 +231,11 @@ def error() -> dict[str, Any]:
     def score(rows: np.ndarray) -> np.ndarray:
         return predict(rows)[:, _TARGET]
 
-    def ours(explain: Any, knob: str, unit: int) -> Callable[[np.ndarray, int, int], Any]:
+    def ours(
+        explain: Any, knob: str, unit: int, least: int = 1
+    ) -> Callable[[np.ndarray, int, int], Any]:
         def estimate(x: np.ndarray, budget: int, seed: int) -> Any:
-            settings = {knob: max(budget // unit, 1)}
+            settings = {knob: max(budget // unit, least)}
             key = jax.random.key(seed)
             return explain(f, jnp.asarray(x), _TARGET, key, mask=mask, **settings)
 
@@ -242,7 +244,7 @@ def error() -> dict[str, Any]:
     estimators: dict[str, Callable[[np.ndarray, int, int], Any]] = {
         "permutation_shap": ours(xaijax.permutation_shap, "num_permutations", 2 * (M - 1)),
         "kernel_shap": ours(xaijax.kernel_shap, "num_samples", 1),
-        "sampling_shap": ours(xaijax.sampling_shap, "num_samples", 2 * M),
+        "sampling_shap": ours(xaijax.sampling_shap, "num_samples", 2 * M, least=4),
     }
     if importlib.util.find_spec("shap") is not None:
         estimators |= _shap_estimators(score, background)
@@ -250,7 +252,7 @@ def error() -> dict[str, Any]:
         estimators |= _shapiq_estimators(score, background)
     found = {}
     for name, estimate in estimators.items():
-        for power in range(6, 15):
+        for power in range(7, 15):
             budget = 2**power
             estimates = [[np.asarray(estimate(x, budget, s)) for s in range(10)] for x in rows]
             off = np.sqrt(np.mean((np.array(estimates) - exact[:, None]) ** 2))
