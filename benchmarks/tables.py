@@ -187,14 +187,13 @@ def _lime_row(row: np.ndarray, *, explainer: Any, predict: Any) -> Any:
 
 def black_box(rounds: int) -> dict[str, Any]:
     """Models of scikit-learn, explained, over one call of `predict_proba` with all the rows that were asked for."""
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
     from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import SVC
 
     X, y = breast_cancer()
     models = {
         "random forest": RandomForestClassifier(100, random_state=0),
-        "support vectors": SVC(probability=True, random_state=0),
+        "gradient boosting": GradientBoostingClassifier(random_state=0),
         "neighbors": KNeighborsClassifier(),
     }
     x, key = jnp.asarray(X[0]), jax.random.key(0)
@@ -235,11 +234,11 @@ _ERROR = 0.01
 def error() -> dict[str, Any]:
     """Evaluations and time that each estimator needs to be within 1 % of the exact values, on 12 features.
 
-    The error is the root mean square over features, five rows and ten keys, as a part of the largest exact value; the
-    budget doubles until it is reached. One explanation at a time, for both sides.
+    The error is the root mean square over features, three rows and five keys, as a part of the largest exact value; the
+    budget of coalitions doubles until it is reached, up to all 2^12. One explanation at a time, for both sides.
     """
     X, _ = breast_cancer(12)
-    f, rows = xaijax.probabilities(table_model(12)), X[:250:50]
+    f, rows = xaijax.probabilities(table_model(12)), X[:150:50]
     background = X[:: len(X) // _BACKGROUND][:_BACKGROUND]
     mask, M = xaijax.columns(background), 12
     exact = np.stack([xaijax.exact_shapley(f, jnp.asarray(x), _TARGET, mask=mask) for x in rows])
@@ -269,19 +268,24 @@ def error() -> dict[str, Any]:
         estimators |= _shapiq_estimators(score, background)
     found = {}
     for name, estimate in estimators.items():
-        for power in range(7, 15):
+        for power in range(7, 13):
             budget = 2**power
-            estimates = [[np.asarray(estimate(x, budget, s)) for s in range(10)] for x in rows]
+            estimates = [[np.asarray(estimate(x, budget, s)) for s in range(5)] for x in rows]
             off = np.sqrt(np.mean((np.array(estimates) - exact[:, None]) ** 2))
             relative = float(off / np.abs(exact).max())
             if relative <= _ERROR:
                 break
         start = time.perf_counter()
-        for seed in range(10):
-            for x in rows:
-                jax.block_until_ready(estimate(x, budget, seed))
-        seconds = (time.perf_counter() - start) / (10 * len(rows))
-        found[name] = {"coalitions": budget, "error": relative, "milliseconds": seconds * 1e3}
+        for seed in range(5):
+            jax.block_until_ready(estimate(rows[0], budget, seed))
+        seconds = (time.perf_counter() - start) / 5
+        reached = relative <= _ERROR
+        found[name] = {
+            "coalitions": budget,
+            "error": relative,
+            "reached": reached,
+            "milliseconds": seconds * 1e3,
+        }
     return {"features": M, "wanted": _ERROR, "estimators": found}
 
 
@@ -320,6 +324,7 @@ def _shapiq_estimators(score: Any, background: np.ndarray) -> dict[str, Any]:
     def estimator(make: Any) -> Callable[[np.ndarray, int, int], Any]:
         def estimate(x: np.ndarray, budget: int, seed: int) -> Any:
             def game(coalitions: np.ndarray) -> np.ndarray:
+                coalitions = np.atleast_2d(coalitions)
                 hidden = np.where(coalitions[:, None], x, background)
                 values = score(hidden.reshape(-1, len(x)))
                 return values.reshape(len(coalitions), -1).mean(1)
