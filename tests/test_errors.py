@@ -389,6 +389,51 @@ STATIC = {
         ValueError,
         r"background must be finite, got NaN or infinite values\. Impute or drop",
     ),
+    "columns in groups of another shape": (
+        lambda: xaijax.columns(np.zeros((3, 2)), groups=np.array([0, 1, 1])),
+        ValueError,
+        r"groups must be integers, one per column \(2,\), got int64 \(3,\)",
+    ),
+    "columns in groups of halves": (
+        lambda: xaijax.columns(np.zeros((3, 2)), groups=np.array([0.5, 1])),
+        ValueError,
+        r"groups must be integers, one per column \(2,\), got float64 \(2,\)",
+    ),
+    "columns in groups without any to hide": (
+        lambda: xaijax.columns(np.zeros((3, 2)), groups=np.array([-1, -1])),
+        ValueError,
+        r"groups must have a column that may be hidden, got \[-1, -1\]",
+    ),
+    "columns in traced groups": (
+        lambda: jax.jit(lambda g: xaijax.columns(np.zeros((3, 2)), groups=g))(jnp.arange(2)),
+        TypeError,
+        r"groups must be concrete, got a traced array\. Compute them outside jit",
+    ),
+    "columns with weights of other rows": (
+        lambda: xaijax.columns(np.zeros((3, 2)), np.ones(2)),
+        ValueError,
+        r"weights must be one per row of the background, \(3,\), got shape \(2,\)",
+    ),
+    "columns with negative weights": (
+        lambda: xaijax.columns(np.zeros((2, 2)), np.array([1, -1])),
+        ValueError,
+        r"weights must be finite, not negative and not all zero, got \[1\.0, -1\.0\]",
+    ),
+    "columns without weight": (
+        lambda: xaijax.columns(np.zeros((2, 2)), np.zeros(2)),
+        ValueError,
+        r"weights must be finite, not negative and not all zero, got \[0\.0, 0\.0\]",
+    ),
+    "k_means of too few rows": (
+        lambda: xaijax.k_means(np.zeros((2, 2)), 3),
+        ValueError,
+        r"k must be at most the number of rows, got 3 for rows of shape \(2, 2\)",
+    ),
+    "k_means with NaN": (
+        lambda: xaijax.k_means(np.array([[np.nan]]), 1),
+        ValueError,
+        r"rows must be finite, got NaN or infinite values\. Impute or drop",
+    ),
     "tokens without any to hide": (
         lambda: xaijax.tokens(np.array([0, 0]), 1, keep=(0,)),
         ValueError,
@@ -461,6 +506,16 @@ STATIC = {
         lambda: xaijax.superpixels(np.zeros((4, 4, 3)), "grid", rows=5),
         ValueError,
         r"rows, columns must have no more cells than the image of 4x4 has pixels, got \(5, 7\)",
+    ),
+    "slic of no image": (
+        lambda: xaijax.slic(jnp.zeros((4, 4))),
+        ValueError,
+        r"slic: image must have the shape \(h, w, 3\), got \(4, 4\)",
+    ),
+    "slic without segments": (
+        lambda: xaijax.slic(jnp.zeros((4, 4, 3)), num_segments=0),
+        ValueError,
+        r"slic: num_segments must be at least 1, got 0\.",
     ),
     "resize to nothing": (
         lambda: xaijax.resize(jnp.ones((2, 2)), (0, 4)),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xaijax
+from tests.oracles import shapley as oracle
 from xaijax.core._mask import Game, default_mask, game, paint
 
 LABELS = np.array([[0, 0, 1], [2, 1, 1]])
@@ -83,6 +84,106 @@ def test_columns_keep_the_dtype_of_x(dtype):
     """The model gets what it was made for, whatever the background is stored as."""
     mask = xaijax.columns(np.zeros((3, 2), np.float32))
     assert mask(jnp.ones(2, dtype), bits(True, False)).dtype == dtype
+
+
+def test_columns_in_groups():
+    """Numbered in the order of the groups; a negative one is never hidden and has no value."""
+    mask = xaijax.columns(jnp.zeros((1, 2, 2)), groups=np.array([[7, -1], [3, 7]]))
+    assert mask.num_features == 2
+    out = mask(jnp.array([[1.0, 2.0], [3.0, 4.0]]), bits(True, False))
+    np.testing.assert_array_equal(out, [[[0, 2], [3, 0]]])
+    np.testing.assert_array_equal(mask.paint(jnp.array([5.0, 6.0])), [[6, 0], [5, 6]])
+
+
+def tabular(row):
+    """Two outputs with interactions of any order."""
+    w1, w2 = np.sin(np.arange(20.0)).reshape(5, 4), np.cos(np.arange(8.0)).reshape(4, 2)
+    return jnp.tanh(row @ w1.astype(np.float32)) @ w2.astype(np.float32)
+
+
+ROW = np.array([1.0, -1.0, 0.5, 2.0, 0.0], np.float32)
+BACKGROUND = np.sin(3 * np.arange(20, dtype=np.float32)).reshape(4, 5)
+WEIGHTS = np.array([1.0, 0.0, 4.0, 2.0])
+
+
+def test_exact_shapley_of_weighted_rows_and_groups():
+    groups = np.array([2, 0, 2, 1, 0])
+
+    def v(z):
+        rows = np.where(z[groups] > 0, ROW, BACKGROUND)
+        return sum(w * float(tabular(row)[1]) for w, row in zip(WEIGHTS, rows, strict=True)) / 7
+
+    mask = xaijax.columns(BACKGROUND, WEIGHTS, groups=groups)
+    found = xaijax.exact_shapley(tabular, jnp.asarray(ROW), 1, mask=mask)
+    np.testing.assert_allclose(found, oracle.shapley_values(v, 3)[groups], atol=1e-6)
+
+
+def test_weights_are_like_repeated_rows():
+    """Through `even_sizes` too, which hands on what its mask knows; and a link is of the weighted mean."""
+    repeated = xaijax.columns(np.repeat(BACKGROUND, WEIGHTS.astype(int), 0))
+    target = xaijax.linked(0, jnp.exp)
+    expected = game("test", tabular, jnp.asarray(ROW), target, repeated)
+    weighted = xaijax.even_sizes(xaijax.columns(BACKGROUND, WEIGHTS.astype(int)))
+    found = game("test", tabular, jnp.asarray(ROW), target, weighted)
+    z = bits(True, False, True, False, False)
+    np.testing.assert_allclose(found(z), expected(z), rtol=1e-6)
+    np.testing.assert_allclose(found.outputs(z), expected.outputs(z), rtol=1e-6)
+
+
+def test_weighted_mean_in_half_precision():
+    """The sum of the weights, 4096 * 1000, is out of float16's reach."""
+    mask = xaijax.columns(jnp.ones((4096, 1), jnp.float16), np.full(4096, 1000.0))
+    v = game("test", lambda x: 3 * x, jnp.zeros(1, jnp.float16), 0, mask)(bits(False))
+    assert v == 3
+    assert v.dtype == jnp.float16
+
+
+def test_traced_weights():
+    def explain(weights):
+        mask = xaijax.columns(BACKGROUND, weights)
+        return xaijax.exact_shapley(tabular, jnp.asarray(ROW), 0, mask=mask)
+
+    found = jax.jit(jax.vmap(explain))(jnp.stack([jnp.ones(4), jnp.asarray(WEIGHTS)]))
+    np.testing.assert_allclose(found[1], explain(WEIGHTS), atol=1e-6)
+    assert not np.allclose(found[0], found[1])
+
+
+def test_row_weights_of_a_mask_that_stacks_nothing():
+    class Weighted(Halves):
+        row_weights = jnp.ones(3)
+
+    x = {"left": jnp.ones(2), "right": jnp.array(10.0)}
+    with pytest.raises(ValueError, match=r"mask must have one of its row_weights for each input"):
+        game("test", square, x, 0, Weighted())
+
+
+# --- k-means
+
+
+def test_k_means_gives_values_of_the_columns():
+    """Two clouds far apart: their centres, moved to values that there are; no two of one row."""
+    pytest.importorskip("sklearn")
+    rows = np.array([[0, 1], [1, 0], [1, 1], [90, 50], [91, 50]], np.float32)
+    centres, weights = xaijax.k_means(rows, 2)
+    order = centres[:, 0].argsort()
+    np.testing.assert_array_equal(centres[order], [[1, 1], [90, 50]])
+    np.testing.assert_array_equal(weights[order], [3, 2])
+    assert centres.dtype == rows.dtype
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_k_means_of_duplicated_rows():
+    """Fewer rows than clusters: what nothing is in is left out."""
+    pytest.importorskip("sklearn")
+    centres, weights = xaijax.k_means(np.ones((4, 2, 3)), 3)
+    np.testing.assert_array_equal(centres, np.ones((1, 2, 3)))
+    np.testing.assert_array_equal(weights, [4])
+
+
+def test_k_means_without_scikit_learn(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"k_means needs .*: pip install scikit-learn"):
+        xaijax.k_means(np.ones((4, 2)), 3)
 
 
 # --- Tokens

@@ -36,6 +36,7 @@ from .core._binding import Bound, bind, checked
 from .core._citation import citation
 from .core._explainer import Explainer, Taxonomy, explainer
 from .core._interpreter import DEFER, Interpreter, Site, trace
+from .core._k_means import k_means
 from .core._layers import Layer, Layers, layers
 from .core._least_squares import LinearFit, weighted_ridge
 from .core._lower import lower, plain_convolutions
@@ -45,6 +46,7 @@ from .core._model import as_model, black_box, probabilities
 from .core._progress import progress
 from .core._provenance import provenance
 from .core._score import Target, linked, score
+from .core._slic import slic
 from .core._superpixels import superpixels
 from .core._tap import Tap, split, tap
 from .core._words import Words, to_characters, words
@@ -165,6 +167,7 @@ __all__ = [
     "integrated_gradients",
     "internal_influence",
     "is_cam",
+    "k_means",
     "kernel_shap",
     "kernel_shap_values",
     "kpca_cam",
@@ -200,6 +203,7 @@ __all__ = [
     "shapley_cam",
     "shapley_interactions",
     "shapley_values",
+    "slic",
     "smooth_grad",
     "smooth_grad_squared",
     "split",

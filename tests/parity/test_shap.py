@@ -65,6 +65,21 @@ def test_kernel(shap, precision, target):
     assert_close(found.base_value, explainer.expected_value[target], TOLERANCE[precision])
 
 
+def test_kernel_of_a_summary(shap, precision):
+    """The same centres, each counted as often as there are rows in its cluster."""
+    predict, f, x, rows = game(precision, num_rows=60)
+    summary = shap.kmeans(rows, 5)
+    centres, weights = xaijax.k_means(rows, 5)
+    np.testing.assert_array_equal(centres, summary.data)
+    np.testing.assert_array_equal(weights / weights.sum(), summary.weights)
+    explainer = shap.KernelExplainer(predict, summary)
+    expected = explainer.shap_values(x, nsamples=2**6 - 2, l1_reg=False, silent=True)[:, 1]
+    mask, key = xaijax.columns(centres, weights), jax.random.key(0)
+    found = xaijax.kernel_shap_values(f, jnp.asarray(x), 1, key, mask=mask)
+    assert_close(found.values, expected, TOLERANCE[precision])
+    assert_close(found.base_value, explainer.expected_value[1], TOLERANCE[precision])
+
+
 def test_linear(shap, precision):
     rng = np.random.default_rng(0)
     w, b = rng.normal(size=6), 0.7

@@ -40,7 +40,8 @@ class Mask(Protocol):
         """Hide the features where `z` is false.
 
         Returns:
-          An input like `x`; or several of them, stacked, over whose scores the game takes the mean.
+          An input like `x`; or several of them, stacked, over whose scores the game takes the mean, weighted by the
+          mask's `row_weights` if it has such.
         """
         ...
 
@@ -133,14 +134,17 @@ def segments(labels: Int[Array | np.ndarray, "h w"], hidden: Any = None) -> Segm
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Columns:
-    """The elements of an array as features, hidden by a background set. Made by `columns`."""
+    """The elements of an array, or groups of them, as features, hidden by a background set. Made by `columns`."""
 
     background: Float[Array, "b *shape"]
+    row_weights: Float[Array, " b"] | None = None
+    feature: Int[Array, "*shape"] | None = None  # of each element; -1 if it is never hidden
+    num_groups: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def num_features(self) -> int:
-        """One per element."""
-        return math.prod(self.background.shape[1:])
+        """One per element or group."""
+        return math.prod(self.background.shape[1:]) if self.num_groups is None else self.num_groups
 
     def __call__(self, x: Float[Array, "*shape"], z: Array) -> Float[Array, "b *shape"]:
         """One copy of `x` per background row, which shows where `z` is false."""
@@ -149,27 +153,54 @@ class Columns:
             raise ValueError(
                 complaint("columns", "background", f"have rows like x, {x.shape}", got)
             )
-        return jnp.where(z.reshape(x.shape), x, self.background.astype(x.dtype))
+        return jnp.where(self._of_elements(z, True), x, self.background.astype(x.dtype))
 
     def paint(self, values: Float[Array, " num_features"]) -> Float[Array, "*shape"]:
-        """The shape of `x`."""
-        return values.reshape(self.background.shape[1:])
+        """The shape of `x`: each element's value, or its group's; 0 where nothing is hidden."""
+        return self._of_elements(values, 0)
+
+    def _of_elements(self, values: Array, others: Any) -> Array:
+        """A value for each element, and one for those that are never hidden."""
+        if self.feature is None:
+            return values.reshape(self.background.shape[1:])
+        return _spread(values, self.feature, others)
 
 
-def columns(background: Float[Array, "b *shape"]) -> Columns:
+def columns(
+    background: Float[Array, "b *shape"],
+    weights: Float[Array, " b"] | None = None,
+    *,
+    groups: Int[Array | np.ndarray, "*shape"] | None = None,
+) -> Columns:
     r"""The columns of a table row as features, hidden by what stands in a background set.
 
-    The game is the interventional one: :math:`v(S) = \frac{1}{B}\sum_b f(x_S, b_{\bar S})`. Correlated columns are
-    torn apart by it; a conditional game would give other values.
+    The game is the interventional one: :math:`v(S) = \sum_b w_b f(x_S, b_{\bar S}) / \sum_b w_b`. Correlated columns
+    are torn apart by it, unless they are a group; a conditional game would give other values.
 
     Args:
       background: rows to draw hidden values from, `(b, *shape of x)`: training rows, a sample or a summary of them.
+      weights: how much each row counts in the mean, `(b,)`, such as how many rows it stands for (`k_means`). By
+        default all alike.
+      groups: the group of each column, integers of the shape of `x`: columns of a group are one feature, hidden
+        together. Correlated columns; the columns of a one-hot code. A negative one is never hidden. Features are in the
+        order of their groups' numbers; `paint` gives every column the value of its whole group. By default each column
+        is its own.
+
+    Raises:
+      ValueError: `background` has no rows or is not finite, `weights` are not one per row, negative, not finite or all
+        zero, or `groups` do not fit a row.
+      TypeError: `groups` are traced.
 
     Examples:
-      >>> mask = columns(jnp.array([[0.0, 0.0], [10.0, 20.0]]))
+      >>> background = jnp.array([[0.0, 0.0], [10.0, 20.0]])
+      >>> mask = columns(background)
       >>> mask(jnp.array([1.0, 2.0]), jnp.array([True, False]))
       Array([[ 1.,  0.],
              [ 1., 20.]], dtype=float32)
+      >>> mask = columns(background, groups=np.array([0, 0]))
+      >>> mask(jnp.array([1.0, 2.0]), jnp.array([False]))
+      Array([[ 0.,  0.],
+             [10., 20.]], dtype=float32)
     """
     background = jnp.asarray(background)
     if background.ndim < 1 or background.shape[0] == 0:
@@ -180,7 +211,62 @@ def columns(background: Float[Array, "b *shape"]) -> Columns:
         raise ValueError(
             complaint("columns", "background", "be finite", "NaN or infinite values", fix)
         )
-    return Columns(background)
+    if weights is not None:
+        weights = _row_weights(weights, background.shape[0])
+    if groups is None:
+        return Columns(background, weights)
+    numbers = _group_numbers("columns", groups, background.shape[1:], "column")
+    if not (numbers >= 0).any():
+        raise ValueError(
+            complaint("columns", "groups", "have a column that may be hidden", numbers.tolist())
+        )
+    return Columns(background, weights, *_features(numbers, numbers >= 0))
+
+
+def _row_weights(weights: Any, num_rows: int) -> Float[Array, " b"]:
+    weights = jnp.asarray(weights)
+    if weights.shape != (num_rows,):
+        rule, got = f"be one per row of the background, ({num_rows},)", f"shape {weights.shape}"
+        raise ValueError(complaint("columns", "weights", rule, got))
+    if not is_traced(weights):
+        given = np.asarray(weights, np.float64)
+        if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+            rule = "be finite, not negative and not all zero"
+            raise ValueError(complaint("columns", "weights", rule, given.tolist()))
+    if jnp.issubdtype(weights.dtype, jnp.floating):
+        return weights
+    return weights.astype(float)  # numbers of rows: of JAX's own precision
+
+
+def _group_numbers(
+    where: str, groups: Any, shape: tuple[int, ...], one: str
+) -> Int[np.ndarray, "*shape"]:
+    """The groups, concrete; by default each element is its own."""
+    if groups is None:
+        return np.arange(math.prod(shape)).reshape(shape)
+    if is_traced(groups):
+        fix = "Compute them outside jit: their number decides the program's shapes."
+        raise TypeError(complaint(where, "groups", "be concrete", "a traced array", fix))
+    numbers = np.asarray(groups)
+    if numbers.shape != shape or not np.issubdtype(numbers.dtype, np.integer):
+        rule, got = f"be integers, one per {one} {shape}", f"{numbers.dtype} {numbers.shape}"
+        raise ValueError(complaint(where, "groups", rule, got))
+    return numbers
+
+
+def _features(
+    numbers: Int[np.ndarray, "*shape"], hidden: Bool[np.ndarray, "*shape"]
+) -> tuple[Int[Array, "*shape"], int]:
+    """The feature of each element, -1 for one that is never hidden, and how many features there are."""
+    present, inverse = np.unique(numbers[hidden], return_inverse=True)
+    feature = np.full(numbers.shape, -1)
+    feature[hidden] = inverse
+    return jnp.asarray(feature), len(present)
+
+
+def _spread(values: Array, feature: Int[Array, "*shape"], others: Any) -> Array:
+    """Each element gets its feature's value, and one that is never hidden gets `others`."""
+    return jnp.append(values, jnp.asarray(others, values.dtype))[feature]
 
 
 @jax.tree_util.register_dataclass
@@ -212,7 +298,7 @@ class Tokens:
 
     def _of_tokens(self, values: Array, others: Any) -> Array:
         """A value for each token, and one for those that are never hidden."""
-        return jnp.append(values, jnp.asarray(others, values.dtype))[self.feature]
+        return _spread(values, self.feature, others)
 
 
 def tokens(
@@ -254,17 +340,12 @@ def tokens(
     if (mask_token is None) == (pad_token is None):
         rule = "be given unless pad_token is, and not both"
         raise ValueError(complaint("tokens", "mask_token", rule, f"{mask_token} and {pad_token}"))
-    numbers = np.arange(len(ids)) if groups is None else np.asarray(groups)
-    if numbers.shape != ids.shape or not np.issubdtype(numbers.dtype, np.integer):
-        rule, got = f"be integers, one per token {ids.shape}", f"{numbers.dtype} {numbers.shape}"
-        raise ValueError(complaint("tokens", "groups", rule, got))
+    numbers = _group_numbers("tokens", groups, ids.shape, "token")
     hidden = ~np.isin(ids, keep) & (numbers >= 0)
     if not hidden.any():
         raise ValueError(complaint("tokens", "x", "have a token that may be hidden", ids.tolist()))
-    present, inverse = np.unique(numbers[hidden], return_inverse=True)
-    feature = np.full(len(ids), -1)
-    feature[hidden] = inverse
-    return Tokens(jnp.asarray(feature), mask_token, pad_token, len(present))
+    feature, count = _features(numbers, hidden)
+    return Tokens(feature, mask_token, pad_token, count)
 
 
 @jax.tree_util.register_dataclass
@@ -278,6 +359,11 @@ class EvenSizes:
     def num_features(self) -> int:
         """Those of the mask."""
         return self.mask.num_features
+
+    @property
+    def row_weights(self) -> Float[Array, " b"] | None:
+        """Those of the mask."""
+        return row_weights(self.mask)
 
     def at(self, x: Any) -> Callable[[Array], Any]:
         """`z -> masked x`."""
@@ -346,6 +432,7 @@ class Game:
     stacked: bool
     like: Any
     black_box: bool
+    weights: Float[Array, " b"] | None = None
 
     def chunk_size(self, batch_size: int | None, num_coalitions: int) -> int:
         """How many coalitions to score at once."""
@@ -367,7 +454,18 @@ class Game:
         shown = self.show(z)
         if not self.stacked:
             return of(self.f(shown))
-        return jax.tree.map(lambda a: a.mean(0), jax.vmap(lambda row: of(self.f(row)))(shown))
+        answers = jax.vmap(lambda row: of(self.f(row)))(shown)
+        return jax.tree.map(lambda a: _mean(a, self.weights), answers)
+
+
+def _mean(a: Float[Array, "b *shape"], weights: Float[Array, " b"] | None) -> Array:
+    """The mean over the stack. Half precision cannot count the rows, so weights are summed in a wider one."""
+    if weights is None:
+        return a.mean(0)
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    w = weights.astype(wide).reshape(-1, *[1] * (a.ndim - 1))
+    mean = (w * a).sum(0) / w.sum()
+    return mean.astype(a.dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else mean
 
 
 def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask) -> Game:
@@ -390,12 +488,21 @@ def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask
     if not same and not stacked:
         rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
         raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))
-    return Game(where, lower(f), target, shown, stacked and not same, like, is_black_box(f))
+    stacked, weights = stacked and not same, row_weights(mask)
+    if weights is not None and (not stacked or {weights.shape} != lengths):
+        rule = "have one of its row_weights for each input that it stacks"
+        raise ValueError(complaint(where, "mask", rule, f"{weights.shape} for {sorted(lengths)}"))
+    return Game(where, lower(f), target, shown, stacked, like, is_black_box(f), weights)
 
 
 def show(mask: Any, x: Any) -> Callable[[Array], Any]:
     """`z -> masked x`; what a mask computes of `x` alone, it may do once."""
     return mask.at(x) if hasattr(mask, "at") else lambda z: mask(x, z)
+
+
+def row_weights(mask: Any) -> Float[Array, " b"] | None:
+    """How much each input that a mask stacks counts in the mean; `None` for all alike."""
+    return getattr(mask, "row_weights", None)
 
 
 def paint(mask: Mask, values: Float[Array, " num_features"]) -> Array:
