@@ -397,11 +397,11 @@ class Twins:
     def _box(self, path: Path, rule: ZBox, x: Any) -> tuple[Array, Array]:
         """The lowest and highest input of a layer: what the model makes of its own before."""
 
-        def ends(low_or_high: Any) -> Any:
-            return jax.tree.map(lambda leaf: rule.fill(self.where, low_or_high, leaf), x)
+        def ends(leaf: Any) -> Array:
+            return jnp.stack([rule.fill(self.where, end, leaf) for end in (rule.low, rule.high)])
 
-        low, high = (self._input(path, end) for end in (ends(rule.low), ends(rule.high)))
-        return jnp.minimum(low, high), jnp.maximum(low, high)
+        inputs = jax.vmap(lambda end: self._input(path, end))(jax.tree.map(ends, x))
+        return inputs.min(0), inputs.max(0)
 
     def _input(self, path: Path, x: Any) -> Array:
         """The input of a first layer when the model's is `x`."""
