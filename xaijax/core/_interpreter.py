@@ -133,18 +133,7 @@ class Site:
         """The equations directly inside a call, a custom-derivative function or a scan."""
         if self.op not in _CALLS | _CUSTOM | {"scan"}:
             return []
-        jaxpr, _ = _body(self.params)
-        return [
-            Site(
-                (*self.path, i),
-                _scope(eqn, self.scope),
-                eqn,
-                jaxpr,
-                (False,) * len(eqn.invars),
-                (True,) * len(eqn.outvars),
-            )
-            for i, eqn in enumerate(jaxpr.eqns)
-        ]
+        return _sites(_body(self.params)[0], self.path, self.scope)
 
     def inside(self, interpreter: "Interpreter", values: Sequence[Any]) -> list[Any]:
         """What an interpreter makes of the equations inside a call or a custom-derivative function."""
@@ -328,6 +317,16 @@ class Program:
         jaxpr, count = self.closed.jaxpr, len(self.weights)
         return any(_activity(jaxpr, [i >= count for i in range(len(jaxpr.invars))]))
 
+    @property
+    def sites(self) -> list[Site]:
+        """The equations, those that hold others unopened."""
+        return _sites(self.closed.jaxpr)
+
+    def __call__(self, x: Any) -> Any:
+        """Evaluate the program at `x` as it is."""
+        outs = jex.jaxpr_as_fun(self.closed)(*self.weights, *jax.tree.leaves(x))
+        return jax.tree.unflatten(self.out_tree, outs)
+
     def run(self, interpreter: Interpreter, x: Any) -> Any:
         """Evaluate the program at `x` under an interpreter; returns the model's outputs."""
         outs = self.walk(interpreter, self.weights, jax.tree.leaves(x))
@@ -351,6 +350,20 @@ def trace(f: Callable[..., Any], x: Any) -> Program:
     start = _wrapping(f)
     paths = tuple(tuple(map(_key_name, path[start:])) for path, leaf in leaves if is_weight(leaf))
     return Program(closed, paths, weights, jax.tree.structure(out))
+
+
+def _sites(jaxpr: Any, path: Path = (), scope: str = "") -> list[Site]:
+    return [
+        Site(
+            (*path, i),
+            _scope(eqn, scope),
+            eqn,
+            jaxpr,
+            (False,) * len(eqn.invars),
+            (True,) * len(eqn.outvars),
+        )
+        for i, eqn in enumerate(jaxpr.eqns)
+    ]
 
 
 def primitives(text: str) -> frozenset[str]:

@@ -50,7 +50,11 @@ class _Lowered:
     wraps: ClassVar[str] = "f"
 
     def __call__(self, x: Any) -> Any:
-        return trace(self.f, x).run(Interpreter(lowered), x) if lowering() else self.f(x)
+        if not lowering():
+            return self.f(x)
+        program = trace(self.f, x)
+        rewrites = any(map(_is_rewritten, program.sites))
+        return program.run(Interpreter(lowered), x) if rewrites else program(x)
 
 
 def lower(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -85,31 +89,42 @@ def lowered(site: Site, *inputs: Any) -> Any:
 
 
 def _holds(site: Site) -> bool:
-    return any(
-        (inner.op == "conv_general_dilated" and _fast_form(inner) is not None) or _holds(inner)
-        for inner in site.body
-    )
+    return any(map(_is_rewritten, site.body))
+
+
+def _is_rewritten(site: Site) -> bool:
+    is_slow = site.op == "conv_general_dilated" and _fast_form(site) is not None
+    return is_slow or _holds(site)
 
 
 def _fast_form(site: Site) -> Callable[[Array, Array], Array] | None:
     """What to compute in the place of a convolution; `None` if it is best as it is."""
-    p, (x, kernel), (y,) = site.params, site.inputs, site.outputs
-    if p["batch_group_count"] != 1 or not x.dtype == kernel.dtype == y.dtype:
+    p = site.params
+    if not _is_plain(site):
         return None
-    numbers, last = p["dimension_numbers"], _channels_last(len(x.shape))
-    orders = [
-        [spec.index(axis) for axis in range(len(spec))] for spec in last
-    ]  # of axes, in `last`
-    to_x, to_kernel, to_y = (
-        [have[i] for i in order] for have, order in zip(numbers, orders, strict=True)
-    )
-    shapes = [tuple(like.shape[i] for i in to) for like, to in ((x, to_x), (kernel, to_kernel))]
-    form = _special_form(p, *shapes)
-    if numbers == last:
+    form, (to_x, to_kernel, to_y) = _special_form(site), _permutations(p["dimension_numbers"])
+    if p["dimension_numbers"] == _channels_last(len(to_x)):
         return form
     form = form or (lambda x, kernel: _convolution(p, x, kernel))
     back = [to_y.index(axis) for axis in range(len(to_y))]
     return lambda x, kernel: form(x.transpose(to_x), kernel.transpose(to_kernel)).transpose(back)
+
+
+def stays_convolution(site: Site) -> bool:
+    """Whether an equation is a convolution in its fast form, too: its derivative wants to be lowered."""
+    is_convolution = site.op == "conv_general_dilated"
+    return is_convolution and not (lowering() and _is_plain(site) and _special_form(site))
+
+
+def _is_plain(site: Site) -> bool:
+    (x, kernel), (y,) = site.inputs, site.outputs
+    return site.params["batch_group_count"] == 1 and x.dtype == kernel.dtype == y.dtype
+
+
+def _permutations(numbers: lax.ConvDimensionNumbers) -> list[list[int]]:
+    """Of the axes of the images, the kernel and the output, to channels last."""
+    specs = zip(numbers, _channels_last(len(numbers.lhs_spec)), strict=True)
+    return [[have[last.index(axis)] for axis in range(len(last))] for have, last in specs]
 
 
 def _convolution(p: Mapping[str, Any], x: Array, kernel: Array) -> Array:
@@ -138,10 +153,12 @@ def _channels_last(rank: int) -> lax.ConvDimensionNumbers:
     return lax.ConvDimensionNumbers(images, (rank - 1, rank - 2, *(i - 1 for i in space)), images)
 
 
-def _special_form(
-    p: Mapping[str, Any], x: tuple[int, ...], kernel: tuple[int, ...]
-) -> Callable[[Array, Array], Array] | None:
-    """A faster form than a convolution, for images with channels last."""
+def _special_form(site: Site) -> Callable[[Array, Array], Array] | None:
+    """A faster form than a convolution, for images and a kernel brought to channels last."""
+    p, places = site.params, _permutations(site.params["dimension_numbers"])
+    x, kernel = (
+        tuple(like.shape[i] for i in to) for like, to in zip(site.inputs, places, strict=False)
+    )
     if len(x) != 4 or {*p["lhs_dilation"], *p["rhs_dilation"]} != {1}:
         return None
     stride, padding, groups = p["window_strides"], p["padding"], p["feature_group_count"]

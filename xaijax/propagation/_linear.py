@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from xaijax.core._interpreter import Site
-from xaijax.core._lower import lowered, lowering
+from xaijax.core._lower import lowered, lowering, stays_convolution
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
 from xaijax.propagation._rules import Linear, Rule
@@ -180,6 +180,11 @@ class Product:
         for move in moves:
             y = move(y)
         return y
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether its derivative has a convolution, which wants to be lowered."""
+        return stays_convolution(self.sites[0])
 
     def then(self, move: Site) -> "Product":
         """The product and a move after it."""

@@ -67,10 +67,12 @@ class Linear:
             x, w, b = part
             product, transpose = jax.vjp(lambda x, w=w: self.product(x, w), x)
             z, bias = z + product, bias + b
+            if getattr(self.product, "is_convolution", False):
+                transpose = lower(transpose)
             back.append((x, transpose))
         s = _divide(R, z + bias, epsilon)
         self.absorbed.append(jnp.sum(bias * s))
-        shares = [jax.tree.map(jnp.multiply, x, lower(transpose)(s)[0]) for x, transpose in back]
+        shares = [jax.tree.map(jnp.multiply, x, transpose(s)[0]) for x, transpose in back]
         return jax.tree.map(lambda *R_j: sum(R_j[1:], R_j[0]), *shares)
 
 
