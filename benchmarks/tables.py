@@ -100,7 +100,9 @@ def forwards(rounds: int) -> dict[str, Any]:
 
     @functools.partial(jax.jit, static_argnums=2)
     def bare(f: Any, rows: jax.Array, count: int) -> jax.Array:
-        body = lambda i: jax.vmap(f)(rows * (1 + i * 1e-6))[:, _TARGET]  # noqa: E731
+        def body(i: jax.Array) -> jax.Array:
+            return jax.vmap(f)(rows * (1 + i * 1e-6))[:, _TARGET]
+
         return jax.lax.map(body, jnp.arange(count, dtype=rows.dtype)).sum()
 
     found = {}
@@ -306,7 +308,7 @@ def _shap_estimators(score: Any, background: np.ndarray) -> dict[str, Any]:
         return kernel.shap_values(x, nsamples=budget, l1_reg=False, silent=True)
 
     def by_sampling(x: np.ndarray, budget: int, seed: int) -> Any:
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002 - shap draws from the global generator
         # Its evaluations are of single rows, not of the mean over a background.
         samples = {"nsamples": budget * len(background), "min_samples_per_feature": 10}
         return sampling.shap_values(x, silent=True, **samples)

@@ -53,8 +53,6 @@ def explain(job: Job) -> int:
         target = parse_class(job.target, scores, classifier.classes)
         label = classifier.classes[target]
         spoken = dict(zip(classifier.classes, scores.tolist(), strict=True))
-        label = classifier.classes[target]
-        spoken = dict(zip(classifier.classes, scores.tolist(), strict=True))
         print(", ".join(f"{name} {p:.1%}" for name, p in spoken.items()), file=sys.stderr)
         # LIME hides any number of words as often, as its reference implementation does with texts.
         masks = {"lime": xaijax.even_sizes(sentence.mask), "shapley": sentence.mask}

@@ -129,7 +129,10 @@ def propagated(layer: Linear, rule: Rule, dtype: Any, account: Account = None) -
 
 @functools.lru_cache(maxsize=1024)
 def _hand_down(product: Any, nonnegative: bool, fast: bool) -> Callable[..., tuple[Account, Any]]:
-    """The backward pass of a layer: layers of one kind and shape share it, so that it is traced once."""
+    """The backward pass of a layer: layers of one kind and shape share it, so that it is traced once.
+
+    `fast` only tells apart what was traced with convolutions rewritten and without.
+    """
 
     def hand_down(
         R: Array, account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any
