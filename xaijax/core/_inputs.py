@@ -121,6 +121,30 @@ def check_float(name: str, x: Any) -> None:
         raise TypeError(complaint(name, "x", "be one float array", got, fix))
 
 
+def check_attribution(name: str, argument: str, value: Any) -> None:
+    """Raise unless an attribution is one float array, and finite where it is concrete."""
+    if not is_weight(value) or not jnp.issubdtype(dtype_of(value), jnp.floating):
+        got = str(dtype_of(value)) if is_array(value) else type(value).__name__
+        fix = "Give what an explainer returned; of several layers, one at a time."
+        raise TypeError(complaint(name, argument, "be one float array", got, fix))
+    if not np.size(value):
+        raise ValueError(complaint(name, argument, "have a value", f"shape {np.shape(value)}"))
+    _check_finite(name, value, argument)
+
+
+def check_truth(name: str, truth: Any, attribution: Any) -> None:
+    """Raise unless a mask of the truth is one of the attribution's shape, true or false, 1 or 0."""
+    rule = f"be a mask of the attribution's shape {np.shape(attribution)}, true or false"
+    if not is_weight(truth):
+        raise TypeError(complaint(name, "truth", rule, type(truth).__name__))
+    if np.shape(truth) != np.shape(attribution):
+        fix = "Resize the attribution to the mask first: xaijax.resize(attribution, mask.shape)."
+        raise ValueError(complaint(name, "truth", rule, f"shape {np.shape(truth)}", fix))
+    if not is_traced(truth) and np.setdiff1d(np.asarray(truth), (0, 1)).size:
+        got = f"values such as {np.setdiff1d(np.asarray(truth), (0, 1))[0]}"
+        raise ValueError(complaint(name, "truth", rule, got, "Such as labels == 3."))
+
+
 def check_key(name: str, key: Any) -> None:
     """Raise unless `key` is one typed threefry key, whose draws do not depend on batching."""
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)

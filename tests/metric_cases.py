@@ -1,0 +1,100 @@
+"""One row per public metric: how to call it. `test_metrics.py` holds all of them to one contract."""
+
+import dataclasses
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import xaijax
+from tests.cases import FIRST, cnn, curved, image, row
+from xaijax import metrics
+
+
+def scores(seed, dtype=jnp.float32):
+    """The convolutional network's probabilities: of one image (8, 8, 3)."""
+    return xaijax.probabilities(cnn(seed, dtype))
+
+
+def a_map(seed, dtype=jnp.float32):
+    """An attribution (8, 8), signed and without equal values."""
+    return jnp.asarray(np.random.default_rng(seed + 50).normal(size=(8, 8)), dtype)
+
+
+def a_row(seed, dtype=jnp.float32):
+    """An attribution of a row."""
+    return row(seed + 50, dtype)
+
+
+def a_truth(seed, dtype=jnp.float32):
+    """A rectangle in an image (8, 8)."""
+    y, x = np.random.default_rng(seed + 90).integers(0, 5, 2)
+    return jnp.zeros((8, 8), bool).at[y : y + 3, x : x + 4].set(True)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricCase:
+    """How the contract calls a metric.
+
+    Attributes:
+      metric: the metric.
+      model: seed, dtype -> what is explained.
+      x: seed, dtype -> one example.
+      attribution: seed, dtype -> what is judged.
+      explain: the explainer that a metric of explainers judges, and its settings.
+      settings: keyword arguments of every call: sizes that keep the tests short.
+      knobs: the traced numbers, each with a value that is not the one of the other tests.
+      scale: how the number changes with the attribution's scale: not at all (0), with it (1), with its square (2); or
+        otherwise (`None`).
+    """
+
+    metric: Any
+    model: Any = scores
+    x: Any = image
+    attribution: Any = a_map
+    explain: Any = xaijax.input_x_gradient
+    explain_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    knobs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scale: int | None = 0
+
+    @property
+    def needs(self) -> list[str]:
+        """What it takes by position."""
+        parameters = inspect.signature(self.metric).parameters.values()
+        return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    def arguments(self, seed=0, dtype=jnp.float32, model_seed=FIRST) -> dict[str, Any]:
+        """What it takes, by name."""
+        f = self.model(model_seed, dtype)
+        everything = {
+            "f": lambda: f,
+            "explain": lambda: xaijax.bind(self.explain, f, **self.explain_settings),
+            "x": lambda: self.x(seed, dtype),
+            "target": lambda: jnp.int32(1),
+            "attribution": lambda: self.attribution(seed, dtype),
+            "other": lambda: self.attribution(seed + 1, dtype),
+            "truth": lambda: a_truth(seed),
+            "key": lambda: jax.random.key(seed),
+        }
+        return {name: everything[name]() for name in self.needs}
+
+    def __call__(self, arguments, **settings):
+        return self.metric(*arguments.values(), **{**self.settings, **settings})
+
+
+# A public metric without a row here fails `test_metrics.py`.
+METRICS = {
+    "deletion_auc": MetricCase(
+        metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
+    ),
+    "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "max_sensitivity": MetricCase(
+        metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
+    ),
+    "pointing_game": MetricCase(metrics.pointing_game),
+    "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "sparseness": MetricCase(metrics.sparseness),
+}

@@ -1,0 +1,80 @@
+"""Max-Sensitivity (Yeh et al., NeurIPS 2019; arXiv:1901.09392v4, definition 5).
+
+Notation: Phi(x) the explanation of x, delta a perturbation, r its largest size.
+"""
+
+from typing import Any
+
+from jaxtyping import Array, Float, Key
+
+from xaijax.core._binding import Bound
+from xaijax.core._score import Target
+from xaijax.metrics._metric import metric
+from xaijax.metrics._neighbours import Neighbours, neighbours, norm, uniform
+
+
+@metric(
+    "robustness",
+    "lower",
+    read="value",
+    static=("num_samples", "batch_size"),
+    not_negative=("radius",),
+)
+def max_sensitivity(
+    explain: Bound,
+    x: Any,
+    target: Target,
+    key: Key[Array, ""],
+    *,
+    radius: float = 0.2,
+    num_samples: int = 200,
+    batch_size: int | None = None,
+) -> Neighbours:
+    r"""By how much the explanation changes at most when the input changes a little.
+
+    .. math::
+        \max_{\lVert \delta \rVert_\infty \le r}
+        \frac{\lVert \Phi(x + \delta) - \Phi(x) \rVert_2}{\lVert \Phi(x) \rVert_2}
+
+    estimated over perturbations drawn evenly from that cube. A sampling explainer gets one key for all of them: what it
+    draws is the same, and so its own noise is not taken for instability. How large that is tells `repeatability`.
+
+    Differs from the paper, as its reference code does, in dividing by the size of the explanation, so that explanations
+    of different units compare.
+
+    Args:
+      explain: the explainer with its model and settings, as `bind` makes it.
+      x: the input, one float array.
+      target: what is explained, of the perturbed inputs, too: an output's index, float weights over the outputs, or a
+        function of them.
+      key: the perturbations, and what the explainer draws.
+      radius: r, in units of `x`.
+      num_samples: how many perturbations. Static.
+      batch_size: how many perturbed inputs are explained at once; changes the result by rounding at most. Static.
+
+    Returns:
+      The largest change, 0-d, as a part of the explanation; at least 0, NaN if the explanation of `x` is all zero.
+      Lower is better. `max_sensitivity.details` gives every change as `changes`.
+
+    Raises:
+      ValueError: `radius` < 0, a size < 1; and as the explainer.
+      TypeError: `explain` is not a bound explainer, or `x` is not one float array.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, xaijax
+      >>> explain = xaijax.bind(xaijax.saliency, lambda x: x**2)
+      >>> x = jnp.array([1.0])
+      >>> 0 < max_sensitivity(explain, x, 0, jax.random.key(0)) <= 0.2  # |2 (x + d) - 2 x| / |2 x|
+      Array(True, dtype=bool)
+
+    References:
+      yeh2019fidelity
+    """
+
+    def change(moved: Array, a: Array, b: Array) -> Float[Array, ""]:
+        return norm(b - a) / norm(a)
+
+    perturb = uniform(radius)
+    where = "max_sensitivity"
+    found = neighbours(where, explain, x, target, key, perturb, change, num_samples, batch_size)
+    return Neighbours(found.max(), found)

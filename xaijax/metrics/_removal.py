@@ -1,0 +1,199 @@
+"""Features hidden in the order of an attribution: what all metrics of removal are made of.
+
+What the features are is a mask's, as for LIME and Shapley values (`segments`, `columns`, `tokens`). Without one
+each position of the attribution is a feature, over all channels of the input where it has none.
+
+Notation: a_i the attribution of feature i, d the number of features, v(z) the score with the features kept where z is
+true.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from xaijax.core._errors import complaint
+from xaijax.core._inputs import check_float
+from xaijax.core._layers import image_axes
+from xaijax.core._maps import blur
+from xaijax.core._mask import Game, Mask, default_mask, game, paint
+from xaijax.core._sampling import map_chunks
+from xaijax.core._score import Target
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Positions:
+    """Each position of an attribution as a feature; a hidden one shows the baseline."""
+
+    baseline: Any
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    channel: int | None = dataclasses.field(
+        metadata={"static": True}
+    )  # the axis of x without attribution
+
+    @property
+    def num_features(self) -> int:
+        """One per position."""
+        return math.prod(self.shape)
+
+    def __call__(self, x: Array, z: Bool[Array, " d"]) -> Array:
+        """The input with the baseline where `z` is false."""
+        return jnp.where(
+            self.over_channels(z.reshape(self.shape)), x, jnp.asarray(self.baseline, x.dtype)
+        )
+
+    def over_channels(self, a: Array) -> Array:
+        """A map of positions, with the axis of the channels."""
+        return a if self.channel is None else jnp.expand_dims(a, self.channel)
+
+    def paint(self, values: Float[Array, " d"]) -> Array:
+        """The shape of the attribution."""
+        return values.reshape(self.shape)
+
+
+def positions(
+    where: str, f: Callable[[Any], Any], x: Any, attribution: Array, baseline: Any = 0.0
+) -> Positions:
+    """The positions of an attribution in the input.
+
+    Raises:
+      TypeError: `x` is not one float array.
+      ValueError: the attribution has neither the shape of `x` nor that without its channels.
+    """
+    check_float(where, x)
+    shape = attribution.shape
+    if shape == x.shape:
+        return Positions(baseline, shape, None)
+    if x.ndim == attribution.ndim + 1:
+        # The last axis, unless the model reads another.
+        fitting = [a for a in (x.ndim - 1, 0) if x.shape[:a] + x.shape[a + 1 :] == shape]
+        channel = image_axes(where, f, x).channel if len(fitting) > 1 and x.ndim == 3 else None
+        if fitting:
+            return Positions(baseline, shape, channel if channel in fitting else fitting[0])
+    rule = f"have the shape of x, {x.shape}, or that without its channels"
+    fix = "A map at a layer's size: xaijax.resize(attribution, (height, width)). Other features: mask=."
+    raise ValueError(complaint(where, "attribution", rule, f"shape {shape}", fix))
+
+
+def blurred(where: str, f: Callable[[Any], Any], x: Any, *, sigma: float) -> Array:
+    """An image without its details, in any layout: what many metrics take for its absence.
+
+    Raises:
+      TypeError: `x` is no image.
+    """
+    axes = image_axes(where, f, x)
+    last = jnp.moveaxis(x, axes, (0, 1, 2))
+    return jnp.moveaxis(blur(last, sigma), (0, 1, 2), axes)
+
+
+class Features(NamedTuple):
+    """The features of an input, the game of hiding them, and their attributions."""
+
+    v: Game
+    values: Float[Array, " d"]
+
+
+def features(
+    where: str,
+    f: Callable[[Any], Any],
+    x: Any,
+    target: Target,
+    attribution: Float[Array, "*shape"],
+    mask: Mask | None,
+    baseline: Any = 0.0,
+) -> Features:
+    """The features of a mask, or the positions of the attribution against a baseline.
+
+    Raises:
+      ValueError: the attribution fits neither the input nor the mask.
+    """
+    if mask is None:
+        mask = positions(where, f, x, attribution, baseline)
+    mask = default_mask(where, x, mask)
+    return Features(game(where, f, x, target, mask), feature_values(where, attribution, mask))
+
+
+def feature_values(
+    where: str, attribution: Float[Array, "*shape"], mask: Mask
+) -> Float[Array, " d"]:
+    """The attribution of each feature: the mean over what the mask paints with its value.
+
+    Raises:
+      ValueError: the attribution has neither one value per feature nor the shape that the mask paints.
+    """
+    attribution = attribution.astype(jnp.promote_types(attribution.dtype, jnp.float32))
+    ones = jnp.ones(mask.num_features, attribution.dtype)
+    painted, unpaint = jax.vjp(lambda values: paint(mask, values), ones)
+    if attribution.shape == painted.shape:
+        return unpaint(attribution)[0] / unpaint(painted)[0]
+    if attribution.shape == ones.shape:
+        return attribution
+    rule = f"have the shape that the mask paints, {painted.shape}, or a value per feature, {ones.shape}"
+    raise ValueError(complaint(where, "attribution", rule, f"shape {attribution.shape}"))
+
+
+def ranks(values: Float[Array, " d"], key: Key[Array, ""]) -> Int[Array, " d"]:
+    """The place of each feature, 0 for the highest; equal ones in an order that the key draws."""
+    count = values.shape[0]
+    coin = jax.random.bits(key, (count,), jnp.uint32)
+    *_, order = jax.lax.sort((-values, coin, jnp.arange(count)), num_keys=2)
+    return jnp.zeros_like(order).at[order].set(jnp.arange(count))
+
+
+class RemovalCurve(NamedTuple):
+    """The score as features are hidden or shown, one part of them after another.
+
+    Attributes:
+      changed: which part of the features is hidden or shown, from 0 to 1.
+      scores: the score then, the mean over the orders of equal features.
+      auc: the area under the curve.
+      flat: whether nothing that was changed changed the score: such as when the baseline equals the input.
+    """
+
+    changed: Float[Array, " n+1"]
+    scores: Float[Array, " n+1"]
+    auc: Float[Array, ""]
+    flat: Bool[Array, ""]
+
+
+def removal_curve(
+    v: Game,
+    values: Float[Array, " d"],
+    key: Key[Array, ""],
+    *,
+    kept: Callable[[Int[Array, " d"], Int[Array, ""]], Bool[Array, " d"]],
+    num_steps: int,
+    num_orders: int,
+    batch_size: int | None,
+) -> RemovalCurve:
+    """The score of the features `kept(ranks, count)` as `count` grows from 0 to d, over random orders of equal ones."""
+    d = values.shape[0]
+    # An equal number of features each step, up to one; all of them at the end.
+    counts = np.unique(np.round(np.linspace(0, d, min(num_steps, d) + 1)).astype(np.int32))
+    rank = jax.vmap(lambda i: ranks(values, jax.random.fold_in(key, i)))(jnp.arange(num_orders))
+
+    def at(row: Int[Array, ""]) -> Float[Array, ""]:
+        return v(kept(rank[row // len(counts)], jnp.asarray(counts)[row % len(counts)]))
+
+    rows = num_orders * len(counts)
+    scores = map_chunks(at, jnp.arange(rows), v.chunk_size(batch_size, rows))
+    scores = scores.astype(values.dtype).reshape(num_orders, len(counts)).mean(0)
+    changed = jnp.asarray(counts / d, values.dtype)
+    flat = (scores == scores[0]).all()
+    return RemovalCurve(changed, scores, jnp.trapezoid(scores, changed), flat)
+
+
+def hide_first(rank: Int[Array, " d"], count: Int[Array, ""]) -> Bool[Array, " d"]:
+    """All but the `count` features that come first."""
+    return rank >= count
+
+
+def show_first(rank: Int[Array, " d"], count: Int[Array, ""]) -> Bool[Array, " d"]:
+    """Only the `count` features that come first."""
+    return rank < count
