@@ -121,6 +121,34 @@ def check_float(name: str, x: Any) -> None:
         raise TypeError(complaint(name, "x", "be one float array", got, fix))
 
 
+def check_examples(name: str, f: Any, xs: Any, targets: Any) -> Any:
+    """Raise unless stacked examples are finite, the model takes one, and there is a fitting target for each.
+
+    Returns:
+      The targets as one array; integers as one dtype.
+    """
+    leaves = jax.tree.leaves(xs)
+    counts = {np.shape(leaf)[:1] for leaf in leaves}
+    if len(counts) != 1 or min(counts) in ((), (0,)):
+        rule, got = "be stacked examples, one at least", f"shapes {[np.shape(a) for a in leaves]}"
+        raise ValueError(complaint(name, "xs", rule, got))
+    ((count,),) = counts
+    for leaf in leaves:
+        _check_finite(name, leaf, "xs")
+    if not is_array(targets) or np.shape(targets)[:1] != (count,):
+        got = f"shape {np.shape(targets)}" if is_array(targets) else type(targets).__name__
+        rule = f"be an array with one for each of the {count} examples"
+        raise ValueError(complaint(name, "targets", rule, got))
+    outputs = check_model(name, *partition(f, numbers=False), jax.tree.map(lambda a: a[0], xs))
+    targets = np.asarray(targets)
+    if np.issubdtype(targets.dtype, np.integer) and targets.ndim == 1:
+        for target in (targets.min(), targets.max()):
+            check_target(name, target, outputs)
+        return jnp.asarray(targets, jnp.int32)
+    check_target(name, targets[0], outputs)
+    return jnp.asarray(targets)
+
+
 def check_attribution(name: str, argument: str, value: Any) -> None:
     """Raise unless an attribution is one float array, and finite where it is concrete."""
     if not is_weight(value) or not jnp.issubdtype(dtype_of(value), jnp.floating):

@@ -10,21 +10,42 @@ the other examples of a batch.
 """
 
 from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._sparseness import sparseness
+from xaijax.metrics._statistics import (
+    Difference,
+    Interval,
+    holm,
+    mean_interval,
+    paired_difference,
+)
+from xaijax.metrics._tables import differences, meta_evaluation, rank_agreement, summary
 
 __all__ = [
+    "Difference",
+    "Evaluation",
+    "Interval",
     "Kind",
     "Metric",
     "RemovalCurve",
     "deletion_auc",
+    "differences",
+    "evaluate",
+    "holm",
     "insertion_auc",
     "max_sensitivity",
+    "mean_interval",
+    "meta_evaluation",
     "metric",
+    "paired_difference",
+    "pixel_map",
     "pointing_game",
+    "rank_agreement",
     "sparseness",
+    "summary",
 ]
