@@ -10,8 +10,13 @@ from tests.cases import CASES, FIRST, SECOND, cnn, image
 
 
 def each(wanted=lambda case: True):
-    names = [name for name, case in CASES.items() if wanted(case)]
-    return pytest.mark.parametrize("case", [CASES[name] for name in names], ids=names)
+    """The cases, each in one process of the test run: its tests share compiled programs."""
+    rows = [
+        pytest.param(case, id=name, marks=pytest.mark.xdist_group(case.explain.__name__))
+        for name, case in CASES.items()
+        if wanted(case)
+    ]
+    return pytest.mark.parametrize("case", rows)
 
 
 each_random = each(lambda case: case.random)

@@ -1,0 +1,1 @@
+"""Experiments of xaijax: `python -m experiments list | run | reproduce | report`."""
