@@ -129,7 +129,7 @@ def propagated(layer: Linear, rule: Rule, dtype: Any, account: Account = None) -
 
 @functools.lru_cache(maxsize=1024)
 def _hand_down(product: Any, nonnegative: bool, fast: bool) -> Callable[..., tuple[Account, Any]]:
-    """The backward pass of a layer: layers of one kind and shape share it, so that it is traced once.
+    """The backward pass of a layer: layers of one kind and shape share it, so that it is traced and lowered once.
 
     `fast` only tells apart what was traced with convolutions rewritten and without.
     """
@@ -141,7 +141,7 @@ def _hand_down(product: Any, nonnegative: bool, fast: bool) -> Callable[..., tup
         R_x = rule(layer, R)
         return booked(account, R, [R_x], layer.absorbed), R_x
 
-    return jax.jit(hand_down, inline=True)
+    return jax.jit(hand_down)
 
 
 def booked(

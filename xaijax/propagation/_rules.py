@@ -58,22 +58,22 @@ class Linear:
 
     def share(self, R: Array, parts: Sequence[Part], epsilon: Any) -> Any:
         r"""Relevance in proportion to contribution, :math:`R_j = \sum_k x_j w_{jk} R_k / z_k`, over all parts."""
+        counted = [part for part in parts if part is not None]
         z: Any = 0.0
         bias: Any = 0.0
-        back = []
-        for part in parts:
-            if part is None:
-                continue
-            x, w, b = part
-            product, transpose = jax.vjp(lambda x, w=w: self.product(x, w), x)
-            z, bias = z + product, bias + b
-            if getattr(self.product, "is_convolution", False):
-                transpose = lower(transpose)
-            back.append((x, transpose))
+        for x, w, b in counted:
+            z, bias = z + self.product(x, w), bias + b
         s = _divide(R, z + bias, epsilon)
         self.absorbed.append(jnp.sum(bias * s))
-        shares = [jax.tree.map(jnp.multiply, x, transpose(s)[0]) for x, transpose in back]
+        shares = [jax.tree.map(jnp.multiply, x, self._transposed(s, x, w)) for x, w, _ in counted]
         return jax.tree.map(lambda *R_j: sum(R_j[1:], R_j[0]), *shares)
+
+    def _transposed(self, s: Array, x: Any, w: Array) -> Any:
+        """The product's transpose, of what x has the shape of; a `vjp` would take more than twice as long to trace."""
+        transpose = jax.linear_transpose(lambda x: self.product(x, w), x)
+        if getattr(self.product, "is_convolution", False):
+            transpose = lower(transpose)
+        return transpose(s)[0]
 
 
 def pytree(cls: Any) -> Any:
@@ -452,11 +452,11 @@ class _Pass:
 
 
 def _positive(v: Any) -> Any:
-    return jax.nn.relu(v)  # its derivative at 0 is 0, that of a maximum would be 1/2
+    return jnp.where(v <= 0, 0, v)  # its derivative at 0 is 0, that of a maximum would be 1/2
 
 
 def _negative(v: Any) -> Any:
-    return -jax.nn.relu(-v)
+    return jnp.where(v >= 0, 0, v)
 
 
 def _pair(x: tuple[Any, Any], w: tuple[Array, Array], b: Any) -> list[Part]:
@@ -466,19 +466,21 @@ def _pair(x: tuple[Any, Any], w: tuple[Array, Array], b: Any) -> list[Part]:
 
 def _favour(rule: Any, layer: Linear, R: Array, favour: Callable[[Any, Any], Any]) -> Any:
     """Share with the contributions favoured that have the sign of the output."""
-    w, b = layer.w, _bias(rule, layer)
-    z = layer.product(layer.x, w) + b
-    shares = []
-    for own, other, here in ((_positive, _negative, z > 0), (_negative, _positive, z < 0)):
-        parts = _pair(layer.signed, (favour(own, w), favour(other, w)), favour(own, b))
-        shares.append(layer.share(R * here, parts, rule.epsilon))
-    return jax.tree.map(jnp.add, *shares)
+    x, bias = layer.signed, _bias(rule, layer)
+    z = layer.product(layer.x, layer.w) + bias
+    w, b = ((favour(_positive, v), favour(_negative, v)) for v in (layer.w, bias))
+    return jax.tree.map(
+        jnp.add,
+        layer.share(R * (z > 0), _pair(x, w, b[0]), rule.epsilon),
+        layer.share(R * (z < 0), _pair(x, w[::-1], b[1]), rule.epsilon),
+    )
 
 
 def _bias(rule: Any, layer: Linear) -> Any:
     return layer.b if rule.bias else 0.0
 
 
+@jax.jit  # traced once for all outputs of one shape
 def _divide(R: Array, z: Array, epsilon: Any) -> Array:
     r""":math:`R / (z + \epsilon \, \mathrm{sign}(z))`, zero where the denominator is; also their derivatives."""
     epsilon = jnp.asarray(epsilon, z.dtype)
