@@ -334,17 +334,21 @@ def test_they_draw_on_an_axis_of_the_caller(draw):
     figure.draw_without_rendering()
 
 
-def test_pyplot_is_not_loaded():
+def test_pyplot_is_not_loaded_nor_statistics_before_they_are_needed():
     code = """
 import sys, numpy as np
 from xaijax import plot
+print("scipy.stats" in sys.modules)
 phi = np.eye(3)
 plot.bar(phi), plot.beeswarm(phi, phi), plot.scatter(phi, phi, 0), plot.heatmap(phi, 0.0)
 plot.waterfall(phi[0], 0.0), plot.force(phi[0], 0.0), plot.image(phi, phi)
+scores = dict(zip("abc", phi))
+plot.curves(scores), plot.critical_difference(scores)
+plot.parallel(scores, metrics=["x", "y", "z"], better="lower")
 print("matplotlib.pyplot" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
+    assert run.stdout.split() == ["False", "False"]
 
 
 # --- What they share

@@ -77,7 +77,7 @@ def as_names(where: str, names: Sequence[str] | None, num_features: int) -> list
     if len(names) != num_features:
         rule = f"have one name for each of the {num_features} features"
         raise ValueError(complaint(where, "names", rule, f"{len(names)} names"))
-    return [_one_line(name) for name in names]
+    return [one_line(name) for name in names]
 
 
 def as_values(where: str, x: Any, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -124,7 +124,7 @@ def as_number(where: str, argument: str, value: Any) -> float:
 def find_feature(where: str, argument: str, feature: Any, names: Sequence[str]) -> int:
     """The number of a feature, from its number or its name."""
     if isinstance(feature, str):
-        feature = _one_line(feature)
+        feature = one_line(feature)
         if names.count(feature) == 1:
             return names.index(feature)
         got = f"{feature!r}, the name of {names.count(feature)}"
@@ -177,7 +177,7 @@ def write_value(value: Any) -> str:
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float):
         return write_number(value + 0.0, ".4g")
-    return _one_line(value).replace("-", "\N{MINUS SIGN}" if isinstance(value, int) else "-")
+    return one_line(value).replace("-", "\N{MINUS SIGN}" if isinstance(value, int) else "-")
 
 
 def write_near(value: float, spread: float) -> str:
@@ -210,7 +210,8 @@ def shorten(text: str, width: float) -> str:
     return short
 
 
-def _one_line(text: Any) -> str:
+def one_line(text: Any) -> str:
+    """A text without breaks and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
@@ -363,8 +364,8 @@ def write_beside(ax: Axes, text: str, place: tuple[float, float], side: int, **s
     """Write a text left (-1) or right (1) of a place, a little apart from it."""
     apart: dict[str, Any] = {"xytext": (3 * side, 0), "textcoords": "offset points"}
     align = {-1: "right", 0: "center", 1: "left"}[side]
-    style = {"va": "center_baseline", "color": TEXT, **style}
-    ax.annotate(text, place, ha=align, fontsize=SMALL, parse_math=False, **apart, **style)
+    style = {"va": "center_baseline", "color": TEXT, "fontsize": SMALL, **style}
+    ax.annotate(text, place, ha=align, parse_math=False, **apart, **style)
 
 
 def write_ends(score: float, base: float, spread: float) -> tuple[str, str]:

@@ -204,9 +204,9 @@ def check_choice(where: str, name: str, value: Any, choices: Sequence[str]) -> N
         raise ValueError(complaint(where, name, rule, repr(value)))
 
 
-def check_maps(where: str, maps: Any, what: str) -> None:
+def check_maps(where: str, maps: Any, what: str, argument: str = "maps") -> None:
     """Raise unless there is a mapping with something in it."""
     if not isinstance(maps, Mapping) or not maps:
         got = "an empty mapping" if isinstance(maps, Mapping) else type(maps).__name__
         rule = f"be a mapping from {what}"
-        raise TypeError(complaint(where, "maps", rule, got))
+        raise TypeError(complaint(where, argument, rule, got))
