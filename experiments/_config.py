@@ -37,7 +37,9 @@ def changed(config: Any, path: str | None, overrides: Sequence[str]) -> Any:
             values |= tomllib.loads(Path(path).read_text("utf-8"))
         except tomllib.TOMLDecodeError as error:
             rule = "be a TOML file of settings"
-            raise ValueError(complaint("experiments", "--config", rule, f"'{path}': {error}")) from None
+            raise ValueError(
+                complaint("experiments", "--config", rule, f"'{path}': {error}")
+            ) from None
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -58,7 +60,9 @@ def from_settings(kind: type, values: Mapping[str, Any], base: Any = None) -> An
     for key, value in values.items():
         if key not in types:
             fix = f"{nearest(key, types)} Settings: {', '.join(types)}.".strip()
-            raise ValueError(complaint("experiments", "settings", "have a known name", repr(key), fix))
+            raise ValueError(
+                complaint("experiments", "settings", "have a known name", repr(key), fix)
+            )
         read[key] = _read(key, value, types[key])
     return dataclasses.replace(base or kind(), **read)
 
@@ -73,7 +77,9 @@ def _read(key: str, value: Any, kind: Any) -> Any:
         if value in inner:
             return str(value) if isinstance(value, str) else value
         raise ValueError(
-            complaint("experiments", key, f"be one of {', '.join(map(str, inner))}", repr(str(value)))
+            complaint(
+                "experiments", key, f"be one of {', '.join(map(str, inner))}", repr(str(value))
+            )
         )
     if origin is tuple:
         items = [_Text(v.strip()) for v in value.split(",")] if isinstance(value, str) else value
@@ -85,7 +91,9 @@ def _read(key: str, value: Any, kind: Any) -> Any:
     if not fits or (isinstance(plain, float) and not math.isfinite(plain)):
         rule = {int: "be a whole number", float: "be a finite number", bool: "be true or false"}
         shown = repr(str(value)) if isinstance(value, str) else repr(value)
-        raise ValueError(complaint("experiments", key, rule.get(kind, f"be a {kind.__name__}"), shown))
+        raise ValueError(
+            complaint("experiments", key, rule.get(kind, f"be a {kind.__name__}"), shown)
+        )
     return float(plain) if kind is float else plain
 
 

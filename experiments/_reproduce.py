@@ -91,7 +91,10 @@ def _numbers(records: list[dict[str, Any]]) -> Any:
             for key, value in row.items():
                 for i, number in enumerate(value if isinstance(value, list) else [value]):
                     if number is None or isinstance(number, int | float):
-                        yield f"{key}:{record['unit']}:{texts}:{i}", np.nan if number is None else number
+                        yield (
+                            f"{key}:{record['unit']}:{texts}:{i}",
+                            np.nan if number is None else number,
+                        )
 
 
 def _toml(config: dict[str, Any]) -> str:

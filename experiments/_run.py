@@ -56,7 +56,9 @@ def conclude(module: ModuleType, config: Any, folder: Path) -> Conclusion:
     records = read_lines(results)
     units = list(module.units(config))
     if [record["unit"] for record in records] != units:
-        raise RunError(f"experiments: '{folder}' must be finished, got {len(records)} of {len(units)} units.")
+        raise RunError(
+            f"experiments: '{folder}' must be finished, got {len(records)} of {len(units)} units."
+        )
     conclusion = module.conclude(config, _tables.rows(records))
     for title, table in conclusion.tables.items():
         _tables.save(table, folder / "tables" / title)

@@ -1,8 +1,8 @@
 """The directory of a run: what is measured goes into it piece by piece, and survives a kill at any moment.
 
-`results.jsonl` is the truth: one line for each unit of work, in the order of the units, written and flushed at its end. A
-run that was interrupted goes on after the last whole line, and ends with the same bytes as one that was not. Everything
-else (tables, figures, the report) is made of it again.
+`results.jsonl` is the truth: one line for each unit of work, in the order of the units, written and flushed at its end.
+A run that was interrupted goes on after the last whole line, and ends with the same bytes as one that was not.
+Everything else (tables, figures, the report) is made of it again.
 """
 
 import contextlib
@@ -43,7 +43,9 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - held to the end of the block
         except OSError as error:
-            raise RunError(_refused("be a folder that can be written to", self.folder, error)) from error
+            raise RunError(
+                _refused("be a folder that can be written to", self.folder, error)
+            ) from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +63,9 @@ class Store:
         there = read_json(path)
         if there != self.header:
             old, new = (dict(h, **h.get("config", {})) for h in (there, self.header))
-            keys = sorted(k for k in old.keys() | new.keys() if k != "config" and old.get(k) != new.get(k))
+            keys = sorted(
+                k for k in old.keys() | new.keys() if k != "config" and old.get(k) != new.get(k)
+            )
             difference = ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} here" for k in keys)
             raise RunError(_refused("be of this config and version", self.folder, difference))
 

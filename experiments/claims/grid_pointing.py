@@ -6,7 +6,7 @@ discriminative"; in popular write-ups of all attribution methods).
 Four photographs of different ImageNet classes make one image of twice the side: the grid pointing game (Böhle, Fritz &
 Schiele 2021). The network is asked for each of the four classes in turn; the share of the positive attribution in the
 right tile is the score, and where it lies is known without any annotation. Photographs that the network does not
-recognise alone take no part. Networks have their ImageNet weights; the photographs are the 24 labelled ones of packages.
+recognise alone take no part. Networks have their ImageNet weights; the 24 labelled photographs come from packages.
 
 Measured: the share, and how often the highest value lies in the right tile, for each method and network, beside four
 controls. Unit of replication: the photograph; the mosaics that it is in are averaged. Intervals are Student's t over
@@ -160,8 +160,14 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
         best[network] = share[~share.control].sort_values("mean", ascending=False)
     every = pd.concat(shown)
     above = {n: t[t.low > CHANCE].explainer.tolist() for n, t in best.items()}
-    both = [name for name in best[config.networks[0]].explainer if all(name in a for a in above.values())]
-    missed = [n for n in best[config.networks[0]].explainer if not any(n in a for a in above.values())]
+    both = [
+        name
+        for name in best[config.networks[0]].explainer
+        if all(name in a for a in above.values())
+    ]
+    missed = [
+        n for n in best[config.networks[0]].explainer if not any(n in a for a in above.values())
+    ]
     first = best[config.networks[0]].iloc[0]
     effect = (
         f"{first.explainer} puts {_tables.interval(first['mean'], first.low, first.high, 2)} of its positive "
@@ -169,8 +175,8 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
     )
     text = (
         f"On every network the interval lies above chance for: {', '.join(both) or 'none'}. "
-        f"On none does it for: {', '.join(missed) or 'none'}. A method without a positive value in a mosaic has no number "
-        "there, and n says how many photographs have one."
+        f"On none does it for: {', '.join(missed) or 'none'}. A method without a positive value in a mosaic has no "
+        "number there, and n says how many photographs have one."
     )
     names = ("oracle", "random", "input magnitude", "edges", "centre")
     readable = every[every.explainer != "oracle"]
@@ -178,7 +184,9 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
         f"shares, {network}": _readable(readable[readable.network == network])
         for network in config.networks
     }
-    verdict = "supported" if not missed and len(both) == len(best[config.networks[0]]) else "only if"
+    verdict = (
+        "supported" if not missed and len(both) == len(best[config.networks[0]]) else "only if"
+    )
     condition = "" if verdict == "supported" else "the method is chosen with care"
     figures = {"shares": draw(every[~every.explainer.isin(names[:1])], config.networks)}
     sources = (*_sources(), metrics.grid_pointing_game, metrics.pointing_game)
@@ -191,10 +199,16 @@ def draw(found: pd.DataFrame, networks: tuple[str, ...]) -> Any:
 
     share = found[found.metric == "grid_pointing_game"]
     figure, axes = plt.subplots(
-        1, len(networks), figsize=(5.2 * len(networks), 6.2), sharey=True, squeeze=False,
+        1,
+        len(networks),
+        figsize=(5.2 * len(networks), 6.2),
+        sharey=True,
+        squeeze=False,
         layout="constrained",
     )
-    order = share[share.network == networks[0]].sort_values(["control", "mean"], ascending=[False, True])
+    order = share[share.network == networks[0]].sort_values(
+        ["control", "mean"], ascending=[False, True]
+    )
     place = {name: i for i, name in enumerate(order.explainer)}
     for axis, network in zip(axes[0], networks, strict=True):
         for row in share[share.network == network].itertuples():
@@ -243,12 +257,17 @@ def _readable(found: pd.DataFrame) -> pd.DataFrame:
             _tables.interval(r["mean"], r.low, r.high, 2) + (" *" if r.best else "")
             for _, r in part.iterrows()
         ]
-        wide = {**wide, metric: pd.Series(cells, index=part.explainer), f"n, {metric}": part.set_index("explainer").n}
+        wide = {
+            **wide,
+            metric: pd.Series(cells, index=part.explainer),
+            f"n, {metric}": part.set_index("explainer").n,
+        }
     share = found[found.metric == "grid_pointing_game"].sort_values("mean", ascending=False)
     return pd.DataFrame(wide).loc[share.explainer].rename_axis("explainer").reset_index()
 
 
 def _sources() -> tuple[Any, ...]:
-    names = "grad_cam grad_cam_pp hires_cam layer_cam eigen_cam ablation_cam saliency input_x_gradient"
-    names += " integrated_gradients smooth_grad guided_backprop guided_grad_cam deep_lift lrp occlusion rise lime kernel_shap"
-    return tuple(getattr(xaijax, name) for name in names.split())
+    cams = "grad_cam grad_cam_pp hires_cam layer_cam eigen_cam ablation_cam guided_grad_cam"
+    gradients = "saliency input_x_gradient integrated_gradients smooth_grad"
+    others = "guided_backprop deep_lift lrp occlusion rise lime kernel_shap"
+    return tuple(getattr(xaijax, name) for name in f"{cams} {gradients} {others}".split())

@@ -1,0 +1,39 @@
+"""Sorting of floats as integers: as NumPy sorts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from xaijax.core._sorting import ascending
+
+
+@given(arrays.arrays(np.float32, 7, elements=st.floats(width=32)))
+def test_any_floats_as_numpy_sorts_them(a):
+    """Infinite ones, tiny ones, zeros of both signs, and what is no number."""
+    found = np.asarray(ascending(jnp.asarray(a)))
+    tiny = np.abs(a) < np.finfo(np.float32).tiny  # XLA rounds them to zero
+    np.testing.assert_array_equal(found, np.sort(np.where(tiny, 0, a)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_every_precision_and_the_last_axis(dtype, x64, rng):
+    a = jnp.asarray(rng.normal(size=(3, 4, 20)), dtype)
+    found = ascending(a)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(
+        np.asarray(found, np.float64), np.sort(np.asarray(a, np.float64), -1)
+    )
+
+
+def test_derivative_is_that_of_the_permutation(rng):
+    a = jnp.asarray(rng.normal(size=9), jnp.float32)
+    w = jnp.arange(9.0)
+    expected = np.empty(9)
+    expected[np.argsort(a)] = w
+    np.testing.assert_array_equal(jax.grad(lambda a: ascending(a) @ w)(a), expected)
+    many = jax.vmap(jax.grad(lambda a: ascending(a) @ w))(jnp.stack([a, -a]))
+    np.testing.assert_array_equal(many[0], expected)
