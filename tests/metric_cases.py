@@ -94,6 +94,7 @@ METRICS = {
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
+    "pixel_flipping": MetricCase(metrics.pixel_flipping, settings={"num_steps": 8}),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
     "sparseness": MetricCase(metrics.sparseness),

@@ -13,6 +13,7 @@ from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
+from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._sparseness import sparseness
@@ -25,6 +26,7 @@ __all__ = [
     "insertion_auc",
     "max_sensitivity",
     "metric",
+    "pixel_flipping",
     "pointing_game",
     "sparseness",
 ]
