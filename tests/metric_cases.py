@@ -97,5 +97,8 @@ METRICS = {
     "pixel_flipping": MetricCase(metrics.pixel_flipping, settings={"num_steps": 8}),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "selectivity": MetricCase(
+        metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
+    ),
     "sparseness": MetricCase(metrics.sparseness),
 }

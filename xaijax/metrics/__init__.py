@@ -16,6 +16,7 @@ from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._removal import RemovalCurve
+from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "metric",
     "pixel_flipping",
     "pointing_game",
+    "selectivity",
     "sparseness",
 ]
