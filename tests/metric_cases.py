@@ -97,6 +97,9 @@ METRICS = {
     "pixel_flipping": MetricCase(metrics.pixel_flipping, settings={"num_steps": 8}),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "region_perturbation": MetricCase(
+        metrics.region_perturbation, settings={"region_size": 3, "num_draws": 2}
+    ),
     "selectivity": MetricCase(
         metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
     ),

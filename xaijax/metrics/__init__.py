@@ -15,6 +15,7 @@ from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
+from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
@@ -22,6 +23,7 @@ from xaijax.metrics._sparseness import sparseness
 __all__ = [
     "Kind",
     "Metric",
+    "RegionPerturbation",
     "RemovalCurve",
     "deletion_auc",
     "insertion_auc",
@@ -29,6 +31,7 @@ __all__ = [
     "metric",
     "pixel_flipping",
     "pointing_game",
+    "region_perturbation",
     "selectivity",
     "sparseness",
 ]
