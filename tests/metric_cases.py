@@ -91,6 +91,7 @@ METRICS = {
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "irof": MetricCase(metrics.irof),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),

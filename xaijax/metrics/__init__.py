@@ -11,6 +11,7 @@ the other examples of a batch.
 
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._insertion import insertion_auc
+from xaijax.metrics._irof import Irof, irof
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pixel_flipping import pixel_flipping
@@ -21,12 +22,14 @@ from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
 
 __all__ = [
+    "Irof",
     "Kind",
     "Metric",
     "RegionPerturbation",
     "RemovalCurve",
     "deletion_auc",
     "insertion_auc",
+    "irof",
     "max_sensitivity",
     "metric",
     "pixel_flipping",
