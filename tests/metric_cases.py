@@ -101,6 +101,9 @@ METRICS = {
     "region_perturbation": MetricCase(
         metrics.region_perturbation, settings={"region_size": 3, "num_draws": 2}
     ),
+    "road": MetricCase(
+        metrics.road, settings={"num_steps": 3}, knobs={"noise": 0.1, "tolerance": 1e-4}
+    ),
     "selectivity": MetricCase(
         metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
     ),

@@ -18,6 +18,7 @@ from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
 from xaijax.metrics._removal import RemovalCurve
+from xaijax.metrics._road import Road, road
 from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
 
@@ -27,6 +28,7 @@ __all__ = [
     "Metric",
     "RegionPerturbation",
     "RemovalCurve",
+    "Road",
     "deletion_auc",
     "insertion_auc",
     "irof",
@@ -35,6 +37,7 @@ __all__ = [
     "pixel_flipping",
     "pointing_game",
     "region_perturbation",
+    "road",
     "selectivity",
     "sparseness",
 ]
