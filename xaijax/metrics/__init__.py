@@ -9,6 +9,7 @@ No metric normalises an attribution, takes its magnitude or adds up its channels
 the other examples of a batch.
 """
 
+from xaijax.metrics._average_drop import AverageDrop, average_drop
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._irof import Irof, irof
@@ -23,12 +24,14 @@ from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
 
 __all__ = [
+    "AverageDrop",
     "Irof",
     "Kind",
     "Metric",
     "RegionPerturbation",
     "RemovalCurve",
     "Road",
+    "average_drop",
     "deletion_auc",
     "insertion_auc",
     "irof",
