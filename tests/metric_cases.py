@@ -91,6 +91,7 @@ METRICS = {
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
+    "increase_in_confidence": MetricCase(metrics.increase_in_confidence, knobs={"baseline": 0.5}),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
     "irof": MetricCase(metrics.irof),
     "max_sensitivity": MetricCase(

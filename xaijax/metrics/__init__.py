@@ -11,6 +11,7 @@ the other examples of a batch.
 
 from xaijax.metrics._average_drop import AverageDrop, average_drop
 from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._irof import Irof, irof
 from xaijax.metrics._max_sensitivity import max_sensitivity
@@ -25,6 +26,7 @@ from xaijax.metrics._sparseness import sparseness
 
 __all__ = [
     "AverageDrop",
+    "IncreaseInConfidence",
     "Irof",
     "Kind",
     "Metric",
@@ -33,6 +35,7 @@ __all__ = [
     "Road",
     "average_drop",
     "deletion_auc",
+    "increase_in_confidence",
     "insertion_auc",
     "irof",
     "max_sensitivity",
