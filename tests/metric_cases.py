@@ -110,4 +110,5 @@ METRICS = {
         metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
     ),
     "sparseness": MetricCase(metrics.sparseness),
+    "win_rate": MetricCase(metrics.win_rate, knobs={"baseline": 0.5}),
 }

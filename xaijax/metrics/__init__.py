@@ -23,6 +23,7 @@ from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._road import Road, road
 from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
+from xaijax.metrics._win_rate import WinRate, win_rate
 
 __all__ = [
     "AverageDrop",
@@ -33,6 +34,7 @@ __all__ = [
     "RegionPerturbation",
     "RemovalCurve",
     "Road",
+    "WinRate",
     "average_drop",
     "deletion_auc",
     "increase_in_confidence",
@@ -46,4 +48,5 @@ __all__ = [
     "road",
     "selectivity",
     "sparseness",
+    "win_rate",
 ]
