@@ -87,6 +87,7 @@ class MetricCase:
 
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
+    "adcc": MetricCase(metrics.adcc, cnn, explain=xaijax.grad_cam),
     "average_drop": MetricCase(metrics.average_drop, knobs={"baseline": 0.5}),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}

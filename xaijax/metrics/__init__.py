@@ -9,6 +9,7 @@ No metric normalises an attribution, takes its magnitude or adds up its channels
 the other examples of a batch.
 """
 
+from xaijax.metrics._adcc import Adcc, adcc
 from xaijax.metrics._average_drop import AverageDrop, average_drop
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
@@ -26,6 +27,7 @@ from xaijax.metrics._sparseness import sparseness
 from xaijax.metrics._win_rate import WinRate, win_rate
 
 __all__ = [
+    "Adcc",
     "AverageDrop",
     "IncreaseInConfidence",
     "Irof",
@@ -35,6 +37,7 @@ __all__ = [
     "RemovalCurve",
     "Road",
     "WinRate",
+    "adcc",
     "average_drop",
     "deletion_auc",
     "increase_in_confidence",
