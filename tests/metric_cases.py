@@ -87,14 +87,29 @@ class MetricCase:
 
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
+    "adcc": MetricCase(metrics.adcc, cnn, explain=xaijax.grad_cam),
+    "average_drop": MetricCase(metrics.average_drop, knobs={"baseline": 0.5}),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
+    "increase_in_confidence": MetricCase(metrics.increase_in_confidence, knobs={"baseline": 0.5}),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "irof": MetricCase(metrics.irof),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
+    "pixel_flipping": MetricCase(metrics.pixel_flipping, settings={"num_steps": 8}),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "region_perturbation": MetricCase(
+        metrics.region_perturbation, settings={"region_size": 3, "num_draws": 2}
+    ),
+    "road": MetricCase(
+        metrics.road, settings={"num_steps": 3}, knobs={"noise": 0.1, "tolerance": 1e-4}
+    ),
+    "selectivity": MetricCase(
+        metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
+    ),
     "sparseness": MetricCase(metrics.sparseness),
+    "win_rate": MetricCase(metrics.win_rate, knobs={"baseline": 0.5}),
 }

@@ -6,7 +6,7 @@ from shapes, here and in the function; and the values of arrays that are concret
 
 An argument is checked by its name, which means the same everywhere: `f` the model or `explain` an explainer with its
 model, `x` one example, `target` what is explained of its outputs, `key` a typed key, `attribution` what an explainer
-gave, `truth` the mask that it should have found.
+gave, `other` what another one did, `truth` the mask that should have been found.
 """
 
 import functools
@@ -109,10 +109,12 @@ def boundary(
             if "target" in bound:
                 bound["target"] = check_target(name, bound["target"], outputs)
         for k in (*baseline, *baselines):
-            if not (k in optional and bound[k] is None):
+            # A mask hides features in its own way, and of inputs that have no baseline, such as token ids.
+            unused = bound.get("mask") is not None or (k in optional and bound[k] is None)
+            if not unused:
                 bound[k] = check_baseline(name, k, bound[k], bound["x"], several=k in baselines)
-        if "attribution" in bound:
-            check_attribution(name, "attribution", bound["attribution"])
+        for k in {"attribution", "other"} & bound.keys():
+            check_attribution(name, k, bound[k])
         if "truth" in bound:
             check_truth(name, bound["truth"], bound["attribution"])
         arrays, others = partition(bound)

@@ -1,21 +1,29 @@
 """Metrics of explanations: what makes a good one, as numbers that can be trusted.
 
 A metric judges one example and returns one number; a batch is `jax.vmap`. It takes what it needs, by these names and in
-this order: `f` the model or `explain` an explainer with its model, `x`, `target`, `attribution`, `truth` the mask that
-should have been found, `key`. `metric.kind` tells what it measures and which way is better; `metric.details`, where
-there is more than the number, gives the curve or the parts behind it.
+this order: `f` the model or `explain` an explainer with its model, `x`, `target`, `attribution`, `other` what another
+explainer gave, `truth` the mask that should have been found, `key`. `metric.kind` tells what it measures and which way
+is better; `metric.details`, where there is more than the number, gives the curve or the parts behind it.
 
 No metric normalises an attribution, takes its magnitude or adds up its channels unless its paper does; none depends on
 the other examples of a batch.
 """
 
+from xaijax.metrics._adcc import Adcc, adcc
+from xaijax.metrics._average_drop import AverageDrop, average_drop
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
+from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
 from xaijax.metrics._insertion import insertion_auc
+from xaijax.metrics._irof import Irof, irof
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
+from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
+from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
 from xaijax.metrics._removal import RemovalCurve
+from xaijax.metrics._road import Road, road
+from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sparseness import sparseness
 from xaijax.metrics._statistics import (
     Difference,
@@ -30,14 +38,28 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Interval",
+from xaijax.metrics._win_rate import WinRate, win_rate
+
+__all__ = [
+    "Adcc",
+    "AverageDrop",
+    "IncreaseInConfidence",
+    "Irof",
     "Kind",
     "Metric",
+    "RegionPerturbation",
     "RemovalCurve",
+    "Road",
+    "WinRate",
+    "adcc",
+    "average_drop",
     "deletion_auc",
     "differences",
     "evaluate",
     "holm",
+    "increase_in_confidence",
     "insertion_auc",
+    "irof",
     "max_sensitivity",
     "mean_interval",
     "meta_evaluation",
@@ -48,4 +70,11 @@ __all__ = [
     "rank_agreement",
     "sparseness",
     "summary",
+    "pixel_flipping",
+    "pointing_game",
+    "region_perturbation",
+    "road",
+    "selectivity",
+    "sparseness",
+    "win_rate",
 ]

@@ -53,8 +53,8 @@ def metric(
 ) -> Callable[[Callable[P, Any]], Metric[P, Any]]:
     """Make a metric of a function of one example.
 
-    It takes what it needs, by these names and in this order: `f` or `explain`, `x`, `target`, `attribution`, `truth`,
-    `key`; then settings, keyword-only. `evaluate` gives them by name.
+    It takes what it needs, by these names and in this order: `f` or `explain`, `x`, `target`, `attribution`,
+    `other`, `truth`, `key`; then settings, keyword-only. `evaluate` gives them by name.
 
     Args:
       category: see `Kind`.
@@ -77,9 +77,10 @@ def metric(
         @functools.wraps(function)
         def details(**arguments: Any) -> Any:
             result = cast(Callable[..., Any], function)(**arguments)
-            if "attribution" not in arguments:
+            judged = [a for k, a in arguments.items() if k in ("attribution", "other")]
+            if not judged:
                 return result
-            finite = jnp.isfinite(arguments["attribution"]).all()
+            finite = jnp.stack([jnp.isfinite(a).all() for a in judged]).all()
             return jax.tree.map(
                 lambda a: jnp.where(finite, a, jnp.nan) if _is_float(a) else a, result
             )

@@ -44,17 +44,43 @@ class Positions:
 
     def __call__(self, x: Array, z: Bool[Array, " d"]) -> Array:
         """The input with the baseline where `z` is false."""
-        return jnp.where(
-            self.over_channels(z.reshape(self.shape)), x, jnp.asarray(self.baseline, x.dtype)
-        )
+        return jnp.where(self.over_channels(self.paint(z)), x, jnp.asarray(self.baseline, x.dtype))
 
     def over_channels(self, a: Array) -> Array:
         """A map of positions, with the axis of the channels."""
         return a if self.channel is None else jnp.expand_dims(a, self.channel)
 
-    def paint(self, values: Float[Array, " d"]) -> Array:
+    def paint(self, values: Array) -> Array:
         """The shape of the attribution."""
         return values.reshape(self.shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patches(Positions):
+    """Neighbouring positions of an attribution as one feature: the cells of a grid, smaller at its far ends.
+
+    A stack of baselines makes a stack of inputs, over whose scores a game takes the mean.
+    """
+
+    sizes: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """How many there are along each axis."""
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.sizes, strict=True))
+
+    @property
+    def num_features(self) -> int:
+        """One per cell."""
+        return math.prod(self.cells)
+
+    def paint(self, values: Array) -> Array:
+        """Each position gets its cell's value."""
+        a = values.reshape(self.cells)
+        for axis, (n, size) in enumerate(zip(self.shape, self.sizes, strict=True)):
+            a = jax.lax.slice_in_dim(jnp.repeat(a, size, axis), 0, n, axis=axis)
+        return a
 
 
 def positions(
@@ -79,6 +105,63 @@ def positions(
     rule = f"have the shape of x, {x.shape}, or that without its channels"
     fix = "A map at a layer's size: xaijax.resize(attribution, (height, width)). Other features: mask=."
     raise ValueError(complaint(where, "attribution", rule, f"shape {shape}", fix))
+
+
+def patches(
+    where: str,
+    f: Callable[[Any], Any],
+    x: Any,
+    attribution: Array,
+    baseline: Any = 0.0,
+    *,
+    size: int | None = None,
+    along: int = 1,
+) -> Patches:
+    """Patches of `size` positions along each axis, of all channels of an image at once.
+
+    By default of the size of which `along` fit along the longest side.
+
+    Raises:
+      TypeError: `x` is not one float array.
+      ValueError: the attribution has neither the shape of `x` nor that without its channels.
+    """
+    at = positions(where, f, x, attribution)
+    has_channels = at.channel is None and x.ndim == 3
+    channel = image_axes(where, f, x).channel if has_channels else None
+    longest = max([n for axis, n in enumerate(at.shape) if axis != channel], default=1)
+    size = -(-longest // along) if size is None else size
+    sizes = tuple(n if axis == channel else min(size, n) for axis, n in enumerate(at.shape))
+    return Patches(baseline, at.shape, at.channel, sizes)
+
+
+def patch_means(where: str, f: Callable[[Any], Any], x: Array, grid: Patches) -> Array:
+    """The input with the mean of each patch in its place, each channel's own."""
+    channel, sizes = grid.channel, list(grid.sizes)
+    if channel is not None:
+        sizes.insert(channel, 1)
+    elif x.ndim == 3:
+        sizes[image_axes(where, f, x).channel] = 1
+    cells = Patches(0.0, x.shape, None, tuple(sizes))
+    return cells.paint(feature_values(where, x, cells))
+
+
+class Range(NamedTuple):
+    """The lowest and the highest value of each channel of an input."""
+
+    low: Array
+    high: Array
+
+
+def value_range(where: str, f: Callable[[Any], Any], x: Any) -> Range:
+    """The range of each channel of an image, or of all of another input: it broadcasts to `x`.
+
+    Raises:
+      TypeError: `x` is not one float array.
+    """
+    check_float(where, x)
+    channel = image_axes(where, f, x).channel if x.ndim == 3 else None
+    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
+    return Range(x.min(axes, keepdims=True), x.max(axes, keepdims=True))
 
 
 def blurred(where: str, f: Callable[[Any], Any], x: Any, *, sigma: float) -> Array:
@@ -146,6 +229,27 @@ def ranks(values: Float[Array, " d"], key: Key[Array, ""]) -> Int[Array, " d"]:
     return jnp.zeros_like(order).at[order].set(jnp.arange(count))
 
 
+def removal_scores(
+    v: Game,
+    values: Float[Array, " d"],
+    key: Key[Array, ""],
+    counts: Int[np.ndarray, " n"],
+    *,
+    kept: Callable[[Int[Array, " d"], Int[Array, ""]], Bool[Array, " d"]],
+    num_orders: int,
+    batch_size: int | None,
+) -> Float[Array, " n"]:
+    """The score of the features `kept(ranks, count)` for each count, the mean over random orders of equal ones."""
+    rank = jax.vmap(lambda i: ranks(values, jax.random.fold_in(key, i)))(jnp.arange(num_orders))
+
+    def at(row: Int[Array, ""]) -> Float[Array, ""]:
+        return v(kept(rank[row // len(counts)], jnp.asarray(counts)[row % len(counts)]))
+
+    rows = num_orders * len(counts)
+    scores = map_chunks(at, jnp.arange(rows), v.chunk_size(batch_size, rows))
+    return scores.astype(values.dtype).reshape(num_orders, len(counts)).mean(0)
+
+
 class RemovalCurve(NamedTuple):
     """The score as features are hidden or shown, one part of them after another.
 
@@ -168,25 +272,25 @@ def removal_curve(
     key: Key[Array, ""],
     *,
     kept: Callable[[Int[Array, " d"], Int[Array, ""]], Bool[Array, " d"]],
-    num_steps: int,
+    num_steps: int | None,
     num_orders: int,
     batch_size: int | None,
 ) -> RemovalCurve:
-    """The score of the features `kept(ranks, count)` as `count` grows from 0 to d, over random orders of equal ones."""
+    """The score of the features `kept(ranks, count)` as `count` grows from 0 to d, in `num_steps` or one by one."""
     d = values.shape[0]
     # An equal number of features each step, up to one; all of them at the end.
-    counts = np.unique(np.round(np.linspace(0, d, min(num_steps, d) + 1)).astype(np.int32))
-    rank = jax.vmap(lambda i: ranks(values, jax.random.fold_in(key, i)))(jnp.arange(num_orders))
-
-    def at(row: Int[Array, ""]) -> Float[Array, ""]:
-        return v(kept(rank[row // len(counts)], jnp.asarray(counts)[row % len(counts)]))
-
-    rows = num_orders * len(counts)
-    scores = map_chunks(at, jnp.arange(rows), v.chunk_size(batch_size, rows))
-    scores = scores.astype(values.dtype).reshape(num_orders, len(counts)).mean(0)
+    steps = d if num_steps is None else min(num_steps, d)
+    counts = np.unique(np.round(np.linspace(0, d, steps + 1)).astype(np.int32))
+    scores = removal_scores(
+        v, values, key, counts, kept=kept, num_orders=num_orders, batch_size=batch_size
+    )
     changed = jnp.asarray(counts / d, values.dtype)
-    flat = (scores == scores[0]).all()
-    return RemovalCurve(changed, scores, jnp.trapezoid(scores, changed), flat)
+    return RemovalCurve(changed, scores, jnp.trapezoid(scores, changed), is_flat(scores))
+
+
+def is_flat(scores: Float[Array, " n"]) -> Bool[Array, ""]:
+    """Whether all scores are the same."""
+    return (scores == scores[0]).all()
 
 
 def hide_first(rank: Int[Array, " d"], count: Int[Array, ""]) -> Bool[Array, " d"]:
