@@ -87,14 +87,21 @@ class MetricCase:
 
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
+    "auc": MetricCase(metrics.auc),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
+    "energy_pointing_game": MetricCase(metrics.energy_pointing_game),
+    "grid_pointing_game": MetricCase(metrics.grid_pointing_game),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "iou": MetricCase(metrics.iou, knobs={"threshold": 0.5}),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "relevance_mass": MetricCase(metrics.relevance_mass),
+    "relevance_rank": MetricCase(metrics.relevance_rank),
     "sparseness": MetricCase(metrics.sparseness),
+    "top_k_intersection": MetricCase(metrics.top_k_intersection, settings={"k": 10}),
 }

@@ -9,22 +9,42 @@ No metric normalises an attribution, takes its magnitude or adds up its channels
 the other examples of a batch.
 """
 
+from xaijax.metrics._auc import auc
+from xaijax.metrics._box_mask import box_mask
 from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._energy_pointing_game import energy_pointing_game
+from xaijax.metrics._grid_pointing_game import Mosaic, grid_pointing_game, mosaic
 from xaijax.metrics._insertion import insertion_auc
+from xaijax.metrics._iou import iou
+from xaijax.metrics._located import Located
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pointing_game import pointing_game
+from xaijax.metrics._relevance_mass import relevance_mass
+from xaijax.metrics._relevance_rank import relevance_rank
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._sparseness import sparseness
+from xaijax.metrics._top_k_intersection import top_k_intersection
 
 __all__ = [
     "Kind",
+    "Located",
     "Metric",
+    "Mosaic",
     "RemovalCurve",
+    "auc",
+    "box_mask",
     "deletion_auc",
+    "energy_pointing_game",
+    "grid_pointing_game",
     "insertion_auc",
+    "iou",
     "max_sensitivity",
     "metric",
+    "mosaic",
     "pointing_game",
+    "relevance_mass",
+    "relevance_rank",
     "sparseness",
+    "top_k_intersection",
 ]
