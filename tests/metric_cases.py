@@ -95,6 +95,14 @@ METRICS = {
     "increase_in_confidence": MetricCase(metrics.increase_in_confidence, knobs={"baseline": 0.5}),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
     "irof": MetricCase(metrics.irof),
+    "auc": MetricCase(metrics.auc),
+    "deletion_auc": MetricCase(
+        metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
+    ),
+    "energy_pointing_game": MetricCase(metrics.energy_pointing_game),
+    "grid_pointing_game": MetricCase(metrics.grid_pointing_game),
+    "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "iou": MetricCase(metrics.iou, knobs={"threshold": 0.5}),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
@@ -112,4 +120,8 @@ METRICS = {
     ),
     "sparseness": MetricCase(metrics.sparseness),
     "win_rate": MetricCase(metrics.win_rate, knobs={"baseline": 0.5}),
+    "relevance_mass": MetricCase(metrics.relevance_mass),
+    "relevance_rank": MetricCase(metrics.relevance_rank),
+    "sparseness": MetricCase(metrics.sparseness),
+    "top_k_intersection": MetricCase(metrics.top_k_intersection, settings={"k": 10}),
 }

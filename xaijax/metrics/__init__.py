@@ -16,11 +16,21 @@ from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
 from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._irof import Irof, irof
+from xaijax.metrics._auc import auc
+from xaijax.metrics._box_mask import box_mask
+from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._energy_pointing_game import energy_pointing_game
+from xaijax.metrics._grid_pointing_game import Mosaic, grid_pointing_game, mosaic
+from xaijax.metrics._insertion import insertion_auc
+from xaijax.metrics._iou import iou
+from xaijax.metrics._located import Located
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
+from xaijax.metrics._relevance_mass import relevance_mass
+from xaijax.metrics._relevance_rank import relevance_rank
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._road import Road, road
 from xaijax.metrics._selectivity import selectivity
@@ -33,6 +43,7 @@ from xaijax.metrics._statistics import (
     paired_difference,
 )
 from xaijax.metrics._tables import differences, meta_evaluation, rank_agreement, summary
+from xaijax.metrics._top_k_intersection import top_k_intersection
 
 __all__ = [
     "Difference",
@@ -46,6 +57,7 @@ __all__ = [
     "IncreaseInConfidence",
     "Irof",
     "Kind",
+    "Located",
     "Metric",
     "RegionPerturbation",
     "RemovalCurve",
@@ -60,6 +72,15 @@ __all__ = [
     "increase_in_confidence",
     "insertion_auc",
     "irof",
+    "Mosaic",
+    "RemovalCurve",
+    "auc",
+    "box_mask",
+    "deletion_auc",
+    "energy_pointing_game",
+    "grid_pointing_game",
+    "insertion_auc",
+    "iou",
     "max_sensitivity",
     "mean_interval",
     "meta_evaluation",
@@ -77,4 +98,10 @@ __all__ = [
     "selectivity",
     "sparseness",
     "win_rate",
+    "mosaic",
+    "pointing_game",
+    "relevance_mass",
+    "relevance_rank",
+    "sparseness",
+    "top_k_intersection",
 ]
