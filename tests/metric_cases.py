@@ -87,14 +87,43 @@ class MetricCase:
 
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
+    "avg_sensitivity": MetricCase(
+        metrics.avg_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
+    ),
+    "continuity": MetricCase(
+        metrics.continuity, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
+    ),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "local_lipschitz": MetricCase(
+        metrics.local_lipschitz, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
+    ),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    **{
+        stability.__name__: MetricCase(
+            stability,
+            curved,
+            # Steps that change the outputs by much more than rounding does.
+            settings={"num_samples": 5, "sigma": 0.5},
+            knobs={"sigma": 0.1, "epsilon_min": 1e-3},
+        )
+        for stability in (
+            metrics.relative_input_stability,
+            metrics.relative_output_stability,
+            metrics.relative_representation_stability,
+        )
+    },
+    "repeatability": MetricCase(
+        metrics.repeatability,
+        explain=xaijax.rise,
+        explain_settings={"num_samples": 20, "grid_size": 3},
+        settings={"num_repeats": 3, "num_top": 6},
+    ),
     "sparseness": MetricCase(metrics.sparseness),
 }

@@ -9,22 +9,43 @@ No metric normalises an attribution, takes its magnitude or adds up its channels
 the other examples of a batch.
 """
 
+from xaijax.metrics._avg_sensitivity import avg_sensitivity
+from xaijax.metrics._continuity import continuity
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._insertion import insertion_auc
+from xaijax.metrics._local_lipschitz import local_lipschitz
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
+from xaijax.metrics._neighbours import Neighbours
 from xaijax.metrics._pointing_game import pointing_game
+from xaijax.metrics._relative_stability import (
+    RelativeStability,
+    relative_input_stability,
+    relative_output_stability,
+    relative_representation_stability,
+)
 from xaijax.metrics._removal import RemovalCurve
+from xaijax.metrics._repeatability import Repeatability, repeatability
 from xaijax.metrics._sparseness import sparseness
 
 __all__ = [
     "Kind",
     "Metric",
+    "Neighbours",
+    "RelativeStability",
     "RemovalCurve",
+    "Repeatability",
+    "avg_sensitivity",
+    "continuity",
     "deletion_auc",
     "insertion_auc",
+    "local_lipschitz",
     "max_sensitivity",
     "metric",
     "pointing_game",
+    "relative_input_stability",
+    "relative_output_stability",
+    "relative_representation_stability",
+    "repeatability",
     "sparseness",
 ]
