@@ -89,6 +89,12 @@ class MetricCase:
 METRICS = {
     "adcc": MetricCase(metrics.adcc, cnn, explain=xaijax.grad_cam),
     "average_drop": MetricCase(metrics.average_drop, knobs={"baseline": 0.5}),
+    "avg_sensitivity": MetricCase(
+        metrics.avg_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
+    ),
+    "continuity": MetricCase(
+        metrics.continuity, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
+    ),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
@@ -103,6 +109,9 @@ METRICS = {
     "grid_pointing_game": MetricCase(metrics.grid_pointing_game),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
     "iou": MetricCase(metrics.iou, knobs={"threshold": 0.5}),
+    "local_lipschitz": MetricCase(
+        metrics.local_lipschitz, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
+    ),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
@@ -117,6 +126,25 @@ METRICS = {
     ),
     "selectivity": MetricCase(
         metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
+    **{
+        stability.__name__: MetricCase(
+            stability,
+            curved,
+            # Steps that change the outputs by much more than rounding does.
+            settings={"num_samples": 5, "sigma": 0.5},
+            knobs={"sigma": 0.1, "epsilon_min": 1e-3},
+        )
+        for stability in (
+            metrics.relative_input_stability,
+            metrics.relative_output_stability,
+            metrics.relative_representation_stability,
+        )
+    },
+    "repeatability": MetricCase(
+        metrics.repeatability,
+        explain=xaijax.rise,
+        explain_settings={"num_samples": 20, "grid_size": 3},
+        settings={"num_repeats": 3, "num_top": 6},
     ),
     "sparseness": MetricCase(metrics.sparseness),
     "win_rate": MetricCase(metrics.win_rate, knobs={"baseline": 0.5}),

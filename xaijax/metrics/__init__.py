@@ -11,6 +11,8 @@ the other examples of a batch.
 
 from xaijax.metrics._adcc import Adcc, adcc
 from xaijax.metrics._average_drop import AverageDrop, average_drop
+from xaijax.metrics._avg_sensitivity import avg_sensitivity
+from xaijax.metrics._continuity import continuity
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
 from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
@@ -34,6 +36,19 @@ from xaijax.metrics._relevance_rank import relevance_rank
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._road import Road, road
 from xaijax.metrics._selectivity import selectivity
+from xaijax.metrics._local_lipschitz import local_lipschitz
+from xaijax.metrics._max_sensitivity import max_sensitivity
+from xaijax.metrics._metric import Kind, Metric, metric
+from xaijax.metrics._neighbours import Neighbours
+from xaijax.metrics._pointing_game import pointing_game
+from xaijax.metrics._relative_stability import (
+    RelativeStability,
+    relative_input_stability,
+    relative_output_stability,
+    relative_representation_stability,
+)
+from xaijax.metrics._removal import RemovalCurve
+from xaijax.metrics._repeatability import Repeatability, repeatability
 from xaijax.metrics._sparseness import sparseness
 from xaijax.metrics._statistics import (
     Difference,
@@ -65,6 +80,12 @@ __all__ = [
     "WinRate",
     "adcc",
     "average_drop",
+    "Neighbours",
+    "RelativeStability",
+    "RemovalCurve",
+    "Repeatability",
+    "avg_sensitivity",
+    "continuity",
     "deletion_auc",
     "differences",
     "evaluate",
@@ -81,6 +102,7 @@ __all__ = [
     "grid_pointing_game",
     "insertion_auc",
     "iou",
+    "local_lipschitz",
     "max_sensitivity",
     "mean_interval",
     "meta_evaluation",
@@ -89,6 +111,10 @@ __all__ = [
     "pixel_map",
     "pointing_game",
     "rank_agreement",
+    "relative_input_stability",
+    "relative_output_stability",
+    "relative_representation_stability",
+    "repeatability",
     "sparseness",
     "summary",
     "pixel_flipping",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from xaijax.core._binding import Bound
 from xaijax.core._score import Target
 from xaijax.metrics._metric import metric
-from xaijax.metrics._neighbours import Neighbours, neighbours, norm, uniform
+from xaijax.metrics._neighbours import Neighbours, distance_from, neighbours, norm, uniform
 
 
 @metric(
@@ -37,7 +37,8 @@ def max_sensitivity(
         \frac{\lVert \Phi(x + \delta) - \Phi(x) \rVert_2}{\lVert \Phi(x) \rVert_2}
 
     estimated over perturbations drawn evenly from that cube. A sampling explainer gets one key for all of them: what it
-    draws is the same, and so its own noise is not taken for instability. How large that is tells `repeatability`.
+    draws is the same, and so its own noise is not taken for instability. How large that is, `own_noise` of the details
+    tells, and `repeatability`.
 
     Differs from the paper, as its reference code does, in dividing by the size of the explanation, so that explanations
     of different units compare.
@@ -54,7 +55,8 @@ def max_sensitivity(
 
     Returns:
       The largest change, 0-d, as a part of the explanation; at least 0, NaN if the explanation of `x` is all zero.
-      Lower is better. `max_sensitivity.details` gives every change as `changes`.
+      Lower is better. `max_sensitivity.details` gives every change as `changes`, and as `own_noise` that of a second
+      explanation of `x` itself by another key.
 
     Raises:
       ValueError: `radius` < 0, a size < 1; and as the explainer.
@@ -71,10 +73,11 @@ def max_sensitivity(
       yeh2019fidelity
     """
 
-    def change(moved: Array, a: Array, b: Array) -> Float[Array, ""]:
+    def change(distance: Array, a: Array, b: Array) -> Float[Array, ""]:
         return norm(b - a) / norm(a)
 
-    perturb = uniform(radius)
+    perturb, measure = uniform(radius), distance_from(x)
     where = "max_sensitivity"
-    found = neighbours(where, explain, x, target, key, perturb, change, num_samples, batch_size)
-    return Neighbours(found.max(), found)
+    sizes = (num_samples, batch_size)
+    found = neighbours(where, explain, x, target, key, perturb, measure, change, *sizes)
+    return Neighbours(found.changes.max(), found.changes, found.noise.max())
