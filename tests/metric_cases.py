@@ -87,9 +87,12 @@ class MetricCase:
 
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
+    "active_features": MetricCase(metrics.active_features, knobs={"threshold": 0.1}),
+    "complexity": MetricCase(metrics.complexity),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
+    "high_frequency_share": MetricCase(metrics.high_frequency_share, knobs={"cutoff": 0.3}),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
@@ -97,4 +100,5 @@ METRICS = {
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
     "sparseness": MetricCase(metrics.sparseness),
+    "total_variation": MetricCase(metrics.total_variation),
 }

@@ -9,22 +9,30 @@ No metric normalises an attribution, takes its magnitude or adds up its channels
 the other examples of a batch.
 """
 
+from xaijax.metrics._active_features import active_features
+from xaijax.metrics._complexity import complexity
 from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._high_frequency_share import high_frequency_share
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._removal import RemovalCurve
 from xaijax.metrics._sparseness import sparseness
+from xaijax.metrics._total_variation import total_variation
 
 __all__ = [
     "Kind",
     "Metric",
     "RemovalCurve",
+    "active_features",
+    "complexity",
     "deletion_auc",
+    "high_frequency_share",
     "insertion_auc",
     "max_sensitivity",
     "metric",
     "pointing_game",
     "sparseness",
+    "total_variation",
 ]
