@@ -23,7 +23,7 @@ def total_variation(attribution: Float[Array, "h w *c"]) -> Float[Array, ""]:
       attribution: what is judged, an image map `(h, w)`; or `(h, w, c)`, and then all channels count.
 
     Returns:
-      The variation, 0-d: 0 for a flat map, at most 8, near it for a chessboard of 1 and -1; NaN if the map is all
+      The variation, 0-d: 0 for a flat map, at most 4, near it for a chessboard of 1 and -1; NaN if the map is all
       zero. The same for any multiple of the attribution. Lower is smoother.
 
     Raises:
