@@ -92,13 +92,46 @@ METRICS = {
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
+    "effective_complexity": MetricCase(
+        metrics.effective_complexity,
+        settings={"num_steps": 8, "num_samples": 5},
+        knobs={"tolerance": 0.2},
+    ),
+    "faithfulness_correlation": MetricCase(
+        metrics.faithfulness_correlation, settings={"num_samples": 20}, knobs={"baseline": 0.5}
+    ),
+    "faithfulness_estimate": MetricCase(
+        metrics.faithfulness_estimate, settings={"num_steps": 8}, knobs={"baseline": 0.5}
+    ),
     "high_frequency_share": MetricCase(metrics.high_frequency_share, knobs={"cutoff": 0.3}),
+    "infidelity": MetricCase(
+        metrics.infidelity, settings={"num_samples": 10}, knobs={"sigma": 0.1}, scale=None
+    ),
+    "infidelity, features": MetricCase(
+        metrics.infidelity,
+        settings={"num_samples": 10, "perturbation": "features"},
+        knobs={"baseline": 0.5},
+        scale=None,
+    ),
+    "infidelity, square": MetricCase(
+        metrics.infidelity,
+        settings={"num_samples": 10, "perturbation": "square", "side": 3},
+        scale=None,
+    ),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
     ),
+    "monotonicity": MetricCase(metrics.monotonicity, settings={"num_steps": 8}),
+    "monotonicity_correlation": MetricCase(
+        metrics.monotonicity_correlation, settings={"num_samples": 3}
+    ),
+    "non_sensitivity": MetricCase(
+        metrics.non_sensitivity, settings={"num_samples": 3}, knobs={"tolerance": 0.1}
+    ),
     "pointing_game": MetricCase(metrics.pointing_game),
     "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "sensitivity_n": MetricCase(metrics.sensitivity_n, settings={"num_samples": 5}),
     "sparseness": MetricCase(metrics.sparseness),
     "total_variation": MetricCase(metrics.total_variation),
 }

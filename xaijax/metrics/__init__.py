@@ -12,27 +12,53 @@ the other examples of a batch.
 from xaijax.metrics._active_features import active_features
 from xaijax.metrics._complexity import complexity
 from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._effective_complexity import EffectiveComplexity, effective_complexity
+from xaijax.metrics._faithfulness_correlation import faithfulness_correlation
+from xaijax.metrics._faithfulness_estimate import faithfulness_estimate
 from xaijax.metrics._high_frequency_share import high_frequency_share
+from xaijax.metrics._infidelity import Infidelity, infidelity
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
+from xaijax.metrics._monotonicity import MonotonicityCurve, monotonicity
+from xaijax.metrics._monotonicity_correlation import FeatureChanges, monotonicity_correlation
+from xaijax.metrics._non_sensitivity import NonSensitivity, non_sensitivity
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._removal import RemovalCurve
+from xaijax.metrics._sensitivity_n import SensitivityN, sensitivity_n
 from xaijax.metrics._sparseness import sparseness
+from xaijax.metrics._subsets import HiddenSubsets
+from xaijax.metrics._sufficiency import sufficiency
 from xaijax.metrics._total_variation import total_variation
 
 __all__ = [
+    "EffectiveComplexity",
+    "FeatureChanges",
+    "HiddenSubsets",
+    "Infidelity",
     "Kind",
     "Metric",
+    "MonotonicityCurve",
+    "NonSensitivity",
     "RemovalCurve",
+    "SensitivityN",
     "active_features",
     "complexity",
     "deletion_auc",
+    "effective_complexity",
+    "faithfulness_correlation",
+    "faithfulness_estimate",
     "high_frequency_share",
+    "infidelity",
     "insertion_auc",
     "max_sensitivity",
     "metric",
+    "monotonicity",
+    "monotonicity_correlation",
+    "non_sensitivity",
     "pointing_game",
+    "sensitivity_n",
     "sparseness",
+    "sufficiency",
     "total_variation",
 ]
