@@ -88,7 +88,9 @@ class MetricCase:
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
     "active_features": MetricCase(metrics.active_features, knobs={"threshold": 0.1}),
+    "completeness": MetricCase(metrics.completeness, knobs={"baseline": 0.5}, scale=None),
     "complexity": MetricCase(metrics.complexity),
+    "conservation": MetricCase(metrics.conservation, scale=None),
     "deletion_auc": MetricCase(
         metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
     ),
@@ -118,6 +120,7 @@ METRICS = {
         settings={"num_samples": 10, "perturbation": "square", "side": 3},
         scale=None,
     ),
+    "input_invariance": MetricCase(metrics.input_invariance, curved, knobs={"shift": 0.5}),
     "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
     "max_sensitivity": MetricCase(
         metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}

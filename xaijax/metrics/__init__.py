@@ -10,13 +10,16 @@ the other examples of a batch.
 """
 
 from xaijax.metrics._active_features import active_features
+from xaijax.metrics._completeness import Completeness, completeness
 from xaijax.metrics._complexity import complexity
+from xaijax.metrics._conservation import Conservation, conservation
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._effective_complexity import EffectiveComplexity, effective_complexity
 from xaijax.metrics._faithfulness_correlation import faithfulness_correlation
 from xaijax.metrics._faithfulness_estimate import faithfulness_estimate
 from xaijax.metrics._high_frequency_share import high_frequency_share
 from xaijax.metrics._infidelity import Infidelity, infidelity
+from xaijax.metrics._input_invariance import input_invariance
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
@@ -32,6 +35,8 @@ from xaijax.metrics._sufficiency import sufficiency
 from xaijax.metrics._total_variation import total_variation
 
 __all__ = [
+    "Completeness",
+    "Conservation",
     "EffectiveComplexity",
     "FeatureChanges",
     "HiddenSubsets",
@@ -43,13 +48,16 @@ __all__ = [
     "RemovalCurve",
     "SensitivityN",
     "active_features",
+    "completeness",
     "complexity",
+    "conservation",
     "deletion_auc",
     "effective_complexity",
     "faithfulness_correlation",
     "faithfulness_estimate",
     "high_frequency_share",
     "infidelity",
+    "input_invariance",
     "insertion_auc",
     "max_sensitivity",
     "metric",
