@@ -87,45 +87,6 @@ class MetricCase:
 
 # A public metric without a row here fails `test_metrics.py`.
 METRICS = {
-    "adcc": MetricCase(metrics.adcc, cnn, explain=xaijax.grad_cam),
-    "average_drop": MetricCase(metrics.average_drop, knobs={"baseline": 0.5}),
-    "avg_sensitivity": MetricCase(
-        metrics.avg_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
-    ),
-    "continuity": MetricCase(
-        metrics.continuity, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
-    ),
-    "deletion_auc": MetricCase(
-        metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
-    ),
-    "increase_in_confidence": MetricCase(metrics.increase_in_confidence, knobs={"baseline": 0.5}),
-    "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
-    "irof": MetricCase(metrics.irof),
-    "auc": MetricCase(metrics.auc),
-    "deletion_auc": MetricCase(
-        metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
-    ),
-    "energy_pointing_game": MetricCase(metrics.energy_pointing_game),
-    "grid_pointing_game": MetricCase(metrics.grid_pointing_game),
-    "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
-    "iou": MetricCase(metrics.iou, knobs={"threshold": 0.5}),
-    "local_lipschitz": MetricCase(
-        metrics.local_lipschitz, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
-    ),
-    "max_sensitivity": MetricCase(
-        metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
-    ),
-    "pixel_flipping": MetricCase(metrics.pixel_flipping, settings={"num_steps": 8}),
-    "pointing_game": MetricCase(metrics.pointing_game),
-    "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
-    "region_perturbation": MetricCase(
-        metrics.region_perturbation, settings={"region_size": 3, "num_draws": 2}
-    ),
-    "road": MetricCase(
-        metrics.road, settings={"num_steps": 3}, knobs={"noise": 0.1, "tolerance": 1e-4}
-    ),
-    "selectivity": MetricCase(
-        metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
     **{
         stability.__name__: MetricCase(
             stability,
@@ -140,16 +101,91 @@ METRICS = {
             metrics.relative_representation_stability,
         )
     },
+    "active_features": MetricCase(metrics.active_features, knobs={"threshold": 0.1}),
+    "adcc": MetricCase(metrics.adcc, cnn, explain=xaijax.grad_cam),
+    "auc": MetricCase(metrics.auc),
+    "average_drop": MetricCase(metrics.average_drop, knobs={"baseline": 0.5}),
+    "avg_sensitivity": MetricCase(
+        metrics.avg_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
+    ),
+    "completeness": MetricCase(metrics.completeness, knobs={"baseline": 0.5}, scale=None),
+    "complexity": MetricCase(metrics.complexity),
+    "conservation": MetricCase(metrics.conservation, scale=None),
+    "continuity": MetricCase(
+        metrics.continuity, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
+    ),
+    "deletion_auc": MetricCase(
+        metrics.deletion_auc, settings={"num_steps": 8}, knobs={"baseline": 0.5}
+    ),
+    "effective_complexity": MetricCase(
+        metrics.effective_complexity,
+        settings={"num_steps": 8, "num_samples": 5},
+        knobs={"tolerance": 0.2},
+    ),
+    "energy_pointing_game": MetricCase(metrics.energy_pointing_game),
+    "faithfulness_correlation": MetricCase(
+        metrics.faithfulness_correlation, settings={"num_samples": 20}, knobs={"baseline": 0.5}
+    ),
+    "faithfulness_estimate": MetricCase(
+        metrics.faithfulness_estimate, settings={"num_steps": 8}, knobs={"baseline": 0.5}
+    ),
+    "grid_pointing_game": MetricCase(metrics.grid_pointing_game),
+    "high_frequency_share": MetricCase(metrics.high_frequency_share, knobs={"cutoff": 0.3}),
+    "increase_in_confidence": MetricCase(metrics.increase_in_confidence, knobs={"baseline": 0.5}),
+    "infidelity": MetricCase(
+        metrics.infidelity, settings={"num_samples": 10}, knobs={"sigma": 0.1}, scale=None
+    ),
+    "infidelity, features": MetricCase(
+        metrics.infidelity,
+        settings={"num_samples": 10, "perturbation": "features"},
+        knobs={"baseline": 0.5},
+        scale=None,
+    ),
+    "infidelity, square": MetricCase(
+        metrics.infidelity,
+        settings={"num_samples": 10, "perturbation": "square", "side": 3},
+        scale=None,
+    ),
+    "input_invariance": MetricCase(metrics.input_invariance, curved, knobs={"shift": 0.5}),
+    "insertion_auc": MetricCase(metrics.insertion_auc, settings={"num_steps": 8}),
+    "iou": MetricCase(metrics.iou, knobs={"threshold": 0.5}),
+    "irof": MetricCase(metrics.irof),
+    "local_lipschitz": MetricCase(
+        metrics.local_lipschitz, curved, settings={"num_samples": 5}, knobs={"sigma": 0.2}
+    ),
+    "max_sensitivity": MetricCase(
+        metrics.max_sensitivity, curved, settings={"num_samples": 5}, knobs={"radius": 0.1}
+    ),
+    "monotonicity": MetricCase(metrics.monotonicity, settings={"num_steps": 8}),
+    "monotonicity_correlation": MetricCase(
+        metrics.monotonicity_correlation, settings={"num_samples": 3}
+    ),
+    "non_sensitivity": MetricCase(
+        metrics.non_sensitivity, settings={"num_samples": 3}, knobs={"tolerance": 0.1}
+    ),
+    "pixel_flipping": MetricCase(metrics.pixel_flipping, settings={"num_steps": 8}),
+    "pointing_game": MetricCase(metrics.pointing_game),
+    "pointing_game, tolerance": MetricCase(metrics.pointing_game, settings={"tolerance": 2}),
+    "region_perturbation": MetricCase(
+        metrics.region_perturbation, settings={"region_size": 3, "num_draws": 2}
+    ),
+    "relevance_mass": MetricCase(metrics.relevance_mass),
+    "relevance_rank": MetricCase(metrics.relevance_rank),
     "repeatability": MetricCase(
         metrics.repeatability,
         explain=xaijax.rise,
         explain_settings={"num_samples": 20, "grid_size": 3},
         settings={"num_repeats": 3, "num_top": 6},
     ),
-    "sparseness": MetricCase(metrics.sparseness),
-    "win_rate": MetricCase(metrics.win_rate, knobs={"baseline": 0.5}),
-    "relevance_mass": MetricCase(metrics.relevance_mass),
-    "relevance_rank": MetricCase(metrics.relevance_rank),
+    "road": MetricCase(
+        metrics.road, settings={"num_steps": 3}, knobs={"noise": 0.1, "tolerance": 1e-4}
+    ),
+    "selectivity": MetricCase(
+        metrics.selectivity, settings={"patch_size": 2}, knobs={"baseline": 0.5}
+    ),
+    "sensitivity_n": MetricCase(metrics.sensitivity_n, settings={"num_samples": 5}),
     "sparseness": MetricCase(metrics.sparseness),
     "top_k_intersection": MetricCase(metrics.top_k_intersection, settings={"k": 10}),
+    "total_variation": MetricCase(metrics.total_variation),
+    "win_rate": MetricCase(metrics.win_rate, knobs={"baseline": 0.5}),
 }

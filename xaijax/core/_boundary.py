@@ -68,7 +68,8 @@ def boundary(
       function: what is compiled.
       static: the arguments that decide the structure of the program, not its numbers; they must be hashable.
       numbers: the arguments that are numbers, and the range of each: `"positive"`, `"not_negative"`, `"fraction"`.
-      baseline: what stands in the place of `x`: a number, or an array that broadcasts to its shape.
+      baseline: what stands in the place of `x`: a number, or an array that broadcasts to its shape. Not checked beside
+        a `mask`, which takes its place.
       baselines: the same, or a stack of several, `(n, *x.shape)`.
     """
     signature = inspect.signature(function)
@@ -108,10 +109,10 @@ def boundary(
             outputs = check_model(name, *parts, bound["x"])
             if "target" in bound:
                 bound["target"] = check_target(name, bound["target"], outputs)
+        # A mask hides features its own way, also of what is no float array: tokens.
+        masked = bound.get("mask") is not None
         for k in (*baseline, *baselines):
-            # A mask hides features in its own way, and of inputs that have no baseline, such as token ids.
-            unused = bound.get("mask") is not None or (k in optional and bound[k] is None)
-            if not unused:
+            if not (masked or (k in optional and bound[k] is None)):
                 bound[k] = check_baseline(name, k, bound[k], bound["x"], several=k in baselines)
         for k in {"attribution", "other"} & bound.keys():
             check_attribution(name, k, bound[k])

@@ -133,4 +133,5 @@ def widened(a: Float[Array, "..."]) -> Float[Array, "..."]:
 def norm(a: Float[Array, "..."]) -> Float[Array, ""]:
     """The Euclidean norm of all values, with a gradient at zero."""
     total = (a * a).sum()
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+    # Not `total > 0`, which would make 0 of NaN.
+    return jnp.where(total == 0, 0, jnp.sqrt(jnp.where(total == 0, 1, total)))
