@@ -22,6 +22,7 @@ from xaijax.metrics._continuity import continuity
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._effective_complexity import EffectiveComplexity, effective_complexity
 from xaijax.metrics._energy_pointing_game import energy_pointing_game
+from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
 from xaijax.metrics._faithfulness_correlation import faithfulness_correlation
 from xaijax.metrics._faithfulness_estimate import faithfulness_estimate
 from xaijax.metrics._grid_pointing_game import Mosaic, grid_pointing_game, mosaic
@@ -57,8 +58,10 @@ from xaijax.metrics._road import Road, road
 from xaijax.metrics._selectivity import selectivity
 from xaijax.metrics._sensitivity_n import SensitivityN, sensitivity_n
 from xaijax.metrics._sparseness import sparseness
+from xaijax.metrics._statistics import Difference, Interval, holm, mean_interval, paired_difference
 from xaijax.metrics._subsets import HiddenSubsets
 from xaijax.metrics._sufficiency import sufficiency
+from xaijax.metrics._tables import differences, meta_evaluation, rank_agreement, summary
 from xaijax.metrics._top_k_intersection import top_k_intersection
 from xaijax.metrics._total_variation import total_variation
 from xaijax.metrics._win_rate import WinRate, win_rate
@@ -68,11 +71,14 @@ __all__ = [
     "AverageDrop",
     "Completeness",
     "Conservation",
+    "Difference",
     "EffectiveComplexity",
+    "Evaluation",
     "FeatureChanges",
     "HiddenSubsets",
     "IncreaseInConfidence",
     "Infidelity",
+    "Interval",
     "Irof",
     "Kind",
     "Located",
@@ -99,12 +105,15 @@ __all__ = [
     "conservation",
     "continuity",
     "deletion_auc",
+    "differences",
     "effective_complexity",
     "energy_pointing_game",
+    "evaluate",
     "faithfulness_correlation",
     "faithfulness_estimate",
     "grid_pointing_game",
     "high_frequency_share",
+    "holm",
     "increase_in_confidence",
     "infidelity",
     "input_invariance",
@@ -113,13 +122,18 @@ __all__ = [
     "irof",
     "local_lipschitz",
     "max_sensitivity",
+    "mean_interval",
+    "meta_evaluation",
     "metric",
     "monotonicity",
     "monotonicity_correlation",
     "mosaic",
     "non_sensitivity",
+    "paired_difference",
     "pixel_flipping",
+    "pixel_map",
     "pointing_game",
+    "rank_agreement",
     "region_perturbation",
     "relative_input_stability",
     "relative_output_stability",
@@ -132,6 +146,7 @@ __all__ = [
     "sensitivity_n",
     "sparseness",
     "sufficiency",
+    "summary",
     "top_k_intersection",
     "total_variation",
     "win_rate",
