@@ -42,7 +42,9 @@ def run(module: ModuleType, name: str, config: Any, out: Path = RUNS) -> tuple[P
     with store.opened():
         done = store.done(units)
         store.event("resume" if done else "start", at=_now(), pid=os.getpid(), units=len(done))
-        for unit in tqdm(units[len(done) :], initial=len(done), total=len(units), desc=name):
+        for unit in tqdm(
+            units[len(done) :], initial=len(done), total=len(units), desc=name, disable=None
+        ):
             store.add(unit, [clean(row) for row in module.measure(config, unit)])
         write(store.folder / "provenance.json", _json(xaijax.provenance()))
         conclusion = conclude(module, config, store.folder)

@@ -153,7 +153,7 @@ def _fit(model: nnx.Module, examples: Examples, training: Training, seed: int) -
 
     rng = np.random.default_rng(seed)
     best, kept, since = -1.0, nnx.state(model), 0
-    bar = tqdm(range(training.epochs), desc="training", leave=False)
+    bar = tqdm(range(training.epochs), desc="training", leave=False, disable=None)
     for _ in bar:
         model.train()
         order = rng.permutation(len(x))[: steps * training.batch_size]
