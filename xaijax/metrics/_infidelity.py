@@ -1,4 +1,4 @@
-"""Infidelity (Yeh et al., NeurIPS 2019; arXiv:1901.09392v4, definition 2.1).
+"""Infidelity (Yeh et al., NeurIPS 2019; arXiv:1901.09392v4).
 
 Notation: x the input, a its attribution, I a random perturbation, which is taken from the input, f(x) the score.
 """
@@ -94,8 +94,7 @@ def infidelity(
       mask: what the features are and how they are hidden, instead of positions and baseline: `segments`, `columns`,
         `tokens`. A painted attribution is averaged over each feature.
       sigma: the standard deviation of the noise, in units of `x`; the default is the authors' for pixels in [0, 1].
-      side: the side of a square, in pixels. By default an eighth of the image's shorter one; the authors take 29 and 30
-        of 224 pixels. Static.
+      side: the side of a square, in pixels. By default an eighth of the image's shorter one. Static.
       num_samples: how many perturbations. One evaluation for each, and one for `x`. Static.
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.
 

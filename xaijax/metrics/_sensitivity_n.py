@@ -78,8 +78,8 @@ def sensitivity_n(
       baseline: what a hidden feature shows: a number, or an array that broadcasts to `x`.
       mask: what the features are and how they are hidden, instead of positions and baseline: `segments`, `columns`,
         `tokens`. A painted attribution is averaged over each feature.
-      sizes: the values of n. By default ten of them, evenly spaced on a logarithmic scale from 1 to 80 % of the
-        features, as in the paper. Static.
+      sizes: the values of n. By default ten of them from 1 to 80 % of the features, the paper's range, evenly
+        spaced on a logarithmic scale. Static.
       num_samples: how many subsets of each size are drawn, as in the paper. One evaluation for each, and one for `x`.
         Static.
       batch_size: evaluations at once; bounds the memory and changes the result by rounding at most. Static.

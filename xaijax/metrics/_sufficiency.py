@@ -1,4 +1,4 @@
-"""Sufficiency (Dasgupta, Frost & Moshkovitz, ICML 2022; arXiv:2202.00734v2).
+"""Sufficiency (Dasgupta, Frost & Moshkovitz, ICML 2022; arXiv:2202.00734v1).
 
 Notation: a_i the attribution of example i, y_i what the model predicts for it, N(i) the other examples that are
 explained as it is.
