@@ -6,7 +6,7 @@ from shapes, here and in the function; and the values of arrays that are concret
 
 An argument is checked by its name, which means the same everywhere: `f` the model or `explain` an explainer with its
 model, `x` one example, `target` what is explained of its outputs, `key` a typed key, `attribution` what an explainer
-gave, `truth` the mask that it should have found.
+gave, `truth` the mask that it should have found, `low` and `high` the bounds of `x`.
 """
 
 import functools
@@ -21,6 +21,7 @@ from xaijax.core._inputs import (
     bind_arguments,
     check_attribution,
     check_baseline,
+    check_bounds,
     check_callable,
     check_key,
     check_model,
@@ -111,6 +112,8 @@ def boundary(
         for k in (*baseline, *baselines):
             if not (k in optional and bound[k] is None):
                 bound[k] = check_baseline(name, k, bound[k], bound["x"], several=k in baselines)
+        if "low" in bound:
+            check_bounds(name, bound["x"], bound["low"], bound["high"])
         if "attribution" in bound:
             check_attribution(name, "attribution", bound["attribution"])
         if "truth" in bound:
