@@ -9,7 +9,7 @@ from typing import Any
 
 import xaijax
 
-_NAMES = ("startup", "overhead", "forward", "cams", "propagation", "tables")
+_NAMES = ("startup", "overhead", "forward", "cams", "propagation", "tables", "metrics")
 # What a benchmark needs beyond the library's own extras.
 _NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch"), "tables": ("sklearn",)}
 

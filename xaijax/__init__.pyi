@@ -1,5 +1,6 @@
 """What `import xaijax` gives, loaded when it is first used; `__init__.py` reads this file, and so do type checkers."""
 
+from . import attacks, metrics
 from .activation import (
     CamMaps,
     ablation_cam,
@@ -125,6 +126,7 @@ __all__ = [
     "Words",
     "ablation_cam",
     "as_model",
+    "attacks",
     "aug_smooth",
     "banzhaf",
     "banzhaf_values",
@@ -181,6 +183,7 @@ __all__ = [
     "lower",
     "lrp",
     "lrp_audit",
+    "metrics",
     "normalize",
     "occlusion",
     "owen",

@@ -6,7 +6,7 @@ from shapes, here and in the function; and the values of arrays that are concret
 
 An argument is checked by its name, which means the same everywhere: `f` the model or `explain` an explainer with its
 model, `x` one example, `target` what is explained of its outputs, `key` a typed key, `attribution` what an explainer
-gave, `other` what another one did, `truth` the mask that should have been found.
+gave, `other` what another one did, `truth` the mask that should have been found, `low` and `high` the bounds of `x`.
 """
 
 import functools
@@ -21,6 +21,7 @@ from xaijax.core._inputs import (
     bind_arguments,
     check_attribution,
     check_baseline,
+    check_bounds,
     check_callable,
     check_key,
     check_model,
@@ -114,8 +115,11 @@ def boundary(
         for k in (*baseline, *baselines):
             if not (masked or (k in optional and bound[k] is None)):
                 bound[k] = check_baseline(name, k, bound[k], bound["x"], several=k in baselines)
-        for k in {"attribution", "other"} & bound.keys():
-            check_attribution(name, k, bound[k])
+        if "low" in bound:
+            check_bounds(name, bound["x"], bound["low"], bound["high"])
+        for k in ("attribution", "other"):
+            if k in bound:
+                check_attribution(name, k, bound[k])
         if "truth" in bound:
             check_truth(name, bound["truth"], bound["attribution"])
         arrays, others = partition(bound)

@@ -110,6 +110,38 @@ def check_baseline(name: str, argument: str, value: Any, x: Any, *, several: boo
     return float(value) if not given and not is_traced(value) else value
 
 
+def check_bounds(name: str, x: Any, low: Any, high: Any) -> None:
+    """Raise unless `x` is one float array and the bounds, where they are concrete, are in order and hold it."""
+    check_float(name, x)
+    traced = [is_traced(bound) for bound in (low, high)]
+    if low is not None and high is not None and not any(traced) and np.any(low > high):
+        got = (
+            f"{np.max(low)} above {np.min(high)}"
+            if np.ndim(low) + np.ndim(high)
+            else f"{low} above {high}"
+        )
+        raise ValueError(complaint(name, "low", "be at most high", got))
+    if is_traced(x) or any(traced):
+        return
+    wrong = outside(x, low, high, np)
+    if number := int(np.count_nonzero(wrong)):
+        got = f"{number} of {np.size(x)} values outside"
+        fix = "Both are in units of x: of pixels, or of what a normalisation made of them."
+        raise ValueError(complaint(name, "x", "lie between low and high", got, fix))
+
+
+def outside(x: Any, low: Any, high: Any, xp: Any) -> Any:
+    """Which elements lie outside the bounds by more than rounding; in NumPy or JAX, `xp`."""
+    x = xp.asarray(x)
+    slack = 8 * float(jnp.finfo(x.dtype).eps) * xp.abs(x).max()
+    wrong = xp.zeros(x.shape, bool)
+    if low is not None:
+        wrong |= x < xp.asarray(low) - slack
+    if high is not None:
+        wrong |= x > xp.asarray(high) + slack
+    return wrong
+
+
 def check_float(name: str, x: Any) -> None:
     """Raise unless `x` is one array of floats."""
     if not is_weight(x) or not jnp.issubdtype(dtype_of(x), jnp.floating):

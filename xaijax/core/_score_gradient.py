@@ -42,6 +42,10 @@ def activation_gradient(where: str, opened: Tap, target: Target) -> Callable[[An
 _OPAQUE = frozenset({"while", "pure_callback", "io_callback"})
 
 
+_RULE = "lead from x to the target, and not by integers or comparisons alone"
+_FIX = "A method for black boxes needs no gradient, such as xaijax.lime."
+
+
 def gradient_of(where: str, y: Callable[[Any], Array], at: Any) -> Any:
     """The gradient of a score; NaN where there is no score to explain.
 
@@ -49,14 +53,29 @@ def gradient_of(where: str, y: Callable[[Any], Array], at: Any) -> Any:
       ValueError: the score does not depend on it, or only by integers: all zeros would look like an answer.
       NotImplementedError: a loop of unknown length or a callback lies on the way.
     """
-    found, primitives = on_the_path(y, at)
-    fix = "A method for black boxes needs no gradient, such as xaijax.lime."
-    if not found:
-        rule = "lead from x to the target, and not by integers or comparisons alone"
-        raise ValueError(complaint(where, "f", rule, "a score without a gradient", fix))
-    if opaque := sorted(_OPAQUE & primitives):
-        rule = "have a derivative: a loop of fixed length (lax.scan), no callbacks"
-        raise NotImplementedError(complaint(where, "f", rule, f"'{opaque[0]}'", fix))
+    return value_and_gradient(where, y, at)[1]
+
+
+def value_and_gradient(where: str, y: Callable[[Any], Array], at: Any) -> tuple[Array, Any]:
+    """A score and its gradient, as `gradient_of` gives it."""
+    check_differentiable(where, y, at, "f", _RULE, _FIX)
     value, G = lower(jax.value_and_grad(y))(at)
     # A rectifier would stop the NaN that stands for a score there is none of.
-    return jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)
+    return value, jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)
+
+
+def check_differentiable(
+    where: str, y: Callable[[Any], Array], at: Any, argument: str, rule: str, fix: str
+) -> None:
+    """Raise unless a score has a derivative, in reverse.
+
+    Raises:
+      ValueError: it does not depend on `at`, or only by integers or comparisons.
+      NotImplementedError: a loop of unknown length or a callback lies on the way.
+    """
+    found, primitives = on_the_path(y, at)
+    if not found:
+        raise ValueError(complaint(where, argument, rule, "a score without a gradient", fix))
+    if opaque := sorted(_OPAQUE & primitives):
+        rule = "have a derivative: a loop of fixed length (lax.scan), no callbacks"
+        raise NotImplementedError(complaint(where, argument, rule, f"'{opaque[0]}'", _FIX))
