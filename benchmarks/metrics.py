@@ -6,6 +6,7 @@ small network, against Quantus: each library as its documentation says, for the 
 """
 
 import functools
+import importlib
 import importlib.util
 from typing import Any
 
@@ -86,6 +87,13 @@ def _quiet(**rest: Any) -> dict[str, Any]:
     return {"normalise": False, "abs": False, **quiet, **rest}
 
 
+def _quantus() -> Any:
+    from tests.parity._torchvision import torchvision
+
+    assert torchvision  # its import has to come first
+    return importlib.import_module("quantus")
+
+
 def _against(contestants: dict[str, tuple[Any, Any]], rounds: int) -> dict[str, Any]:
     """Pairs of ours and theirs, in one interleaved run; the first of ours is the base."""
     runs: dict[str, Any] = {}
@@ -109,11 +117,7 @@ def _against(contestants: dict[str, tuple[Any, Any]], rounds: int) -> dict[str, 
 
 def quantus_maps(rounds: int) -> dict[str, Any]:
     """The metrics of a map, and of a map and a mask, for eight maps of 224 x 224."""
-    import quantus
-
-    from tests.parity._torchvision import torchvision  # noqa: F401 - makes its import work
-
-    maps = _maps()
+    quantus, maps = _quantus(), _maps()
     masks = jnp.zeros(maps.shape, bool).at[:, 40:150, 60:190].set(True)
     arrays = {
         "x_batch": np.zeros((_BATCH, 3, _SIZE, _SIZE), np.float32),
@@ -158,13 +162,11 @@ def quantus_maps(rounds: int) -> dict[str, Any]:
 
 def quantus_models(rounds: int) -> dict[str, Any]:
     """Metrics that ask the model, or explain again, on a small network: the number of evaluations is the same."""
-    import quantus
     import torch
 
     from tests.parity import _nets
-    from tests.parity._torchvision import torchvision  # noqa: F401 - makes its import work
 
-    name = next(iter(_nets.NETWORKS))
+    quantus, name = _quantus(), next(iter(_nets.NETWORKS))
     net = _nets.evaluated(_nets.NETWORKS[name].torch)
     f = _nets.flax_network(name, "float32")
     p = xaijax.probabilities(f)
@@ -184,9 +186,11 @@ def quantus_models(rounds: int) -> dict[str, Any]:
         return x.grad.numpy()
 
     def peer(theirs: Any, **rest: Any) -> Any:
-        return lambda: theirs(
-            model=net, device="cpu", **{k: v.copy() for k, v in arrays.items()}, **rest
-        )
+        def run() -> Any:
+            copied = {k: v.copy() for k, v in arrays.items()}  # some of theirs write into them
+            return theirs(model=net, device="cpu", **{**copied, **rest})
+
+        return run
 
     def judged(metric: Any, **settings: Any) -> Any:
         run = functools.partial(metric, p, **settings)
@@ -200,10 +204,10 @@ def quantus_models(rounds: int) -> dict[str, Any]:
     pixels, samples = size[0] * size[1], 20
     pairs = {
         "deletion": (
-            judged(metrics.deletion_auc, num_steps=32, baseline=float(xs.min())),
+            judged(metrics.deletion_auc, num_steps=24, baseline=float(xs.min())),
             peer(
                 quantus.PixelFlipping(
-                    features_in_step=3 * pixels // 32, perturb_baseline="black", **_quiet()
+                    features_in_step=pixels // 8, perturb_baseline="black", **_quiet()
                 ),
                 softmax=True,
             ),
@@ -223,6 +227,7 @@ def quantus_models(rounds: int) -> dict[str, Any]:
             explained(metrics.local_lipschitz, num_samples=samples),
             peer(
                 quantus.LocalLipschitzEstimate(nr_samples=samples, **_quiet()),
+                a_batch=None,
                 explain_func=gradient,
             ),
         ),

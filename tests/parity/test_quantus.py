@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xaijax
-from tests.parity._nets import IMAGES, NETWORKS, TARGETS, flax_network
+from tests.parity._nets import IMAGES, NETWORKS, TARGETS, evaluated, flax_network
 from xaijax import metrics
 
 pytestmark = pytest.mark.parity
@@ -99,7 +99,7 @@ def test_localisation(quantus, case):
 def test_flat_map_hits_there_and_is_chance_here(quantus, case):
     """Any of the tied positions counts as a hit in Quantus: a constant map always finds the object."""
     _, _, maps, masks = case
-    flat = np.full_like(maps, 2)
+    flat = np.ones_like(maps) * np.arange(1, COUNT + 1)[:, None, None]
     assert all(theirs(quantus.PointingGame(**QUIET), case, maps=flat))
     np.testing.assert_allclose(
         over(metrics.pointing_game, flat, masks), masks.mean((1, 2)), rtol=1e-6
@@ -131,7 +131,7 @@ def test_deletion_of_values(quantus, case, models):
     ours, net = models
     xs, targets, _, _ = case
     a = np.random.default_rng(1).exponential(size=xs.shape).astype(np.float32)
-    step = a[0].size // 8
+    step = 40  # Quantus wants a divisor of the pixels
     peer = quantus.PixelFlipping(features_in_step=step, perturb_baseline="black", **QUIET)
     found = np.asarray(
         peer(
@@ -151,7 +151,7 @@ def test_deletion_of_values(quantus, case, models):
             jnp.asarray(a[i]),
             KEY,
             baseline=float(xs[i].min()),
-            num_steps=8,
+            num_steps=a[0].size // step,
         )
         np.testing.assert_allclose(curve.scores[1:], found[i], atol=2e-5)
 
