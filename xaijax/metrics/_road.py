@@ -88,7 +88,9 @@ def road(
       key: the noise, and the order of pixels with equal attributions.
       noise: the standard deviation of what is added to imputed values, in units of `x`. The paper's default is for
         pixels between 0 and 1. A pixel's is the same whenever it is removed.
-      tolerance: up to which part of the right side the equations are solved.
+      tolerance: up to which part of the right side the equations are solved. The default left errors below 0.0005 in
+        the imputed values of a photo's size with a spread of about 1, and 0.0001 below 0.005. One large hole, such as
+        a smooth map leaves, takes hundreds of iterations: longer than a small network's evaluations.
       num_steps: n, how many parts q are looked at; 9 are the paper's 10 %, 20 %, ..., 90 %. Two imputations and two
         evaluations for each. Static.
       num_orders: over how many orders of equal pixels the score is averaged; each costs all evaluations. Static.
