@@ -371,7 +371,7 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
         flows.add(values, [value])
         return value
 
-    weights = [_Origin(frozenset({path[:-1] or path})) for path in map(_module_path, program.paths)]
+    weights = [_Origin(frozenset({path[:-1] or path})) for path in map(module_path, program.paths)]
     num_inputs = len(program.closed.jaxpr.invars) - len(weights)
     image = Layout((0, 1), 2, convolved=False) if ndim == 3 else None
     interpreter = Interpreter(
@@ -493,7 +493,7 @@ def _split_scope(site: Site) -> tuple[str, str]:
     return ("/".join(parts), "") if bare else ("", "/".join(parts))
 
 
-def _module_path(path: tuple[str, ...]) -> tuple[str, ...]:
+def module_path(path: tuple[str, ...]) -> tuple[str, ...]:
     """A weight's path as its module knows it: no variable box at its end, no collection in front."""
     while len(path) > 1 and path[-1] in ("value", "raw_value"):
         path = path[:-1]

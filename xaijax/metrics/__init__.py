@@ -30,6 +30,7 @@ from xaijax.metrics._high_frequency_share import high_frequency_share
 from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
 from xaijax.metrics._infidelity import Infidelity, infidelity
 from xaijax.metrics._input_invariance import input_invariance
+from xaijax.metrics._efficient_mprt import ComplexityRise, efficient_mprt
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._iou import iou
 from xaijax.metrics._irof import Irof, irof
@@ -39,11 +40,16 @@ from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
 from xaijax.metrics._monotonicity import MonotonicityCurve, monotonicity
 from xaijax.metrics._monotonicity_correlation import FeatureChanges, monotonicity_correlation
+from xaijax.metrics._model_parameter_randomisation import (
+    ParameterRandomisation,
+    model_parameter_randomisation,
+)
 from xaijax.metrics._neighbours import Neighbours
 from xaijax.metrics._non_sensitivity import NonSensitivity, non_sensitivity
 from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
+from xaijax.metrics._random_logit import RandomLogit, random_logit
 from xaijax.metrics._relative_stability import (
     RelativeStability,
     relative_input_stability,
@@ -80,6 +86,7 @@ __all__ = [
     "Infidelity",
     "Interval",
     "Irof",
+    "ComplexityRise",
     "Kind",
     "Located",
     "Metric",
@@ -88,6 +95,8 @@ __all__ = [
     "Neighbours",
     "NonSensitivity",
     "RegionPerturbation",
+    "ParameterRandomisation",
+    "RandomLogit",
     "RelativeStability",
     "RemovalCurve",
     "Repeatability",
@@ -117,6 +126,7 @@ __all__ = [
     "increase_in_confidence",
     "infidelity",
     "input_invariance",
+    "efficient_mprt",
     "insertion_auc",
     "iou",
     "irof",
@@ -135,6 +145,9 @@ __all__ = [
     "pointing_game",
     "rank_agreement",
     "region_perturbation",
+    "model_parameter_randomisation",
+    "pointing_game",
+    "random_logit",
     "relative_input_stability",
     "relative_output_stability",
     "relative_representation_stability",
