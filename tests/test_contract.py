@@ -9,14 +9,18 @@ import xaijax
 from tests.cases import CASES, FIRST, SECOND, cnn, image
 
 
-def each(wanted=lambda case: True):
-    """The cases, each in one process of the test run: its tests share compiled programs."""
+def parametrize_by_group(cases, wanted, group):
+    """The cases that are wanted. Those of a group run in one process, where they share compiled programs."""
     rows = [
-        pytest.param(case, id=name, marks=pytest.mark.xdist_group(case.explain.__name__))
-        for name, case in CASES.items()
+        pytest.param(case, id=name, marks=pytest.mark.xdist_group(group(case)))
+        for name, case in cases.items()
         if wanted(case)
     ]
     return pytest.mark.parametrize("case", rows)
+
+
+def each(wanted=lambda case: True):
+    return parametrize_by_group(CASES, wanted, lambda case: case.explain.__name__)
 
 
 each_random = each(lambda case: case.random)

@@ -21,6 +21,7 @@ from xaijax.metrics._conservation import Conservation, conservation
 from xaijax.metrics._continuity import continuity
 from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._effective_complexity import EffectiveComplexity, effective_complexity
+from xaijax.metrics._efficient_mprt import ComplexityRise, efficient_mprt
 from xaijax.metrics._energy_pointing_game import energy_pointing_game
 from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
 from xaijax.metrics._faithfulness_correlation import faithfulness_correlation
@@ -30,7 +31,6 @@ from xaijax.metrics._high_frequency_share import high_frequency_share
 from xaijax.metrics._increase_in_confidence import IncreaseInConfidence, increase_in_confidence
 from xaijax.metrics._infidelity import Infidelity, infidelity
 from xaijax.metrics._input_invariance import input_invariance
-from xaijax.metrics._efficient_mprt import ComplexityRise, efficient_mprt
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._iou import iou
 from xaijax.metrics._irof import Irof, irof
@@ -38,18 +38,18 @@ from xaijax.metrics._local_lipschitz import local_lipschitz
 from xaijax.metrics._located import Located
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
-from xaijax.metrics._monotonicity import MonotonicityCurve, monotonicity
-from xaijax.metrics._monotonicity_correlation import FeatureChanges, monotonicity_correlation
 from xaijax.metrics._model_parameter_randomisation import (
     ParameterRandomisation,
     model_parameter_randomisation,
 )
+from xaijax.metrics._monotonicity import MonotonicityCurve, monotonicity
+from xaijax.metrics._monotonicity_correlation import FeatureChanges, monotonicity_correlation
 from xaijax.metrics._neighbours import Neighbours
 from xaijax.metrics._non_sensitivity import NonSensitivity, non_sensitivity
 from xaijax.metrics._pixel_flipping import pixel_flipping
 from xaijax.metrics._pointing_game import pointing_game
-from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
 from xaijax.metrics._random_logit import RandomLogit, random_logit
+from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation
 from xaijax.metrics._relative_stability import (
     RelativeStability,
     relative_input_stability,
@@ -76,6 +76,7 @@ __all__ = [
     "Adcc",
     "AverageDrop",
     "Completeness",
+    "ComplexityRise",
     "Conservation",
     "Difference",
     "EffectiveComplexity",
@@ -86,7 +87,6 @@ __all__ = [
     "Infidelity",
     "Interval",
     "Irof",
-    "ComplexityRise",
     "Kind",
     "Located",
     "Metric",
@@ -94,9 +94,9 @@ __all__ = [
     "Mosaic",
     "Neighbours",
     "NonSensitivity",
-    "RegionPerturbation",
     "ParameterRandomisation",
     "RandomLogit",
+    "RegionPerturbation",
     "RelativeStability",
     "RemovalCurve",
     "Repeatability",
@@ -116,6 +116,7 @@ __all__ = [
     "deletion_auc",
     "differences",
     "effective_complexity",
+    "efficient_mprt",
     "energy_pointing_game",
     "evaluate",
     "faithfulness_correlation",
@@ -126,7 +127,6 @@ __all__ = [
     "increase_in_confidence",
     "infidelity",
     "input_invariance",
-    "efficient_mprt",
     "insertion_auc",
     "iou",
     "irof",
@@ -135,6 +135,7 @@ __all__ = [
     "mean_interval",
     "meta_evaluation",
     "metric",
+    "model_parameter_randomisation",
     "monotonicity",
     "monotonicity_correlation",
     "mosaic",
@@ -143,11 +144,9 @@ __all__ = [
     "pixel_flipping",
     "pixel_map",
     "pointing_game",
+    "random_logit",
     "rank_agreement",
     "region_perturbation",
-    "model_parameter_randomisation",
-    "pointing_game",
-    "random_logit",
     "relative_input_stability",
     "relative_output_stability",
     "relative_representation_stability",

@@ -6,6 +6,7 @@ Notation: a the attribution, s the mask of the object.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from xaijax.core._sorting import ascending
 from xaijax.metrics._metric import metric
 
 
@@ -43,11 +44,10 @@ def auc(attribution: Float[Array, "*shape"], truth: Bool[Array, "*shape"]) -> Fl
     """
     a, s = attribution.reshape(-1), truth.astype(bool).reshape(-1)
     wide = jnp.promote_types(a.dtype, jnp.float32)
-    order = jnp.argsort(a)
-    # How many positions beside the object have a rank below each, and how many one up to it.
-    beside = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(~s[order], dtype=jnp.int32)])
-    below = beside[jnp.searchsorted(a[order], a, side="left")]
-    up_to = beside[jnp.searchsorted(a[order], a, side="right")]
+    # How many positions beside the object are below each, and how many up to it.
+    beside = ascending(jnp.where(s, jnp.inf, a))
+    below = jnp.searchsorted(beside, a, side="left")
+    up_to = jnp.searchsorted(beside, a, side="right")
     # A part of each row first: the number of pairs is too large for single precision.
     won = (below + up_to).astype(wide) / (2 * (~s).sum())
     return jnp.where(s, won, 0).sum() / s.sum()

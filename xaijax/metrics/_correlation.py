@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xaijax.core._sorting import ascending
+
 
 def pearson(a: Float[Array, " n"], b: Float[Array, " n"]) -> Float[Array, ""]:
     """Pearson's correlation; NaN if one of them is constant."""
@@ -17,7 +19,7 @@ def spearman(a: Float[Array, " n"], b: Float[Array, " n"]) -> Float[Array, ""]:
 
 def mean_ranks(a: Float[Array, " n"]) -> Float[Array, " n"]:
     """The rank of each number from the lowest, 0; of equal ones the mean."""
-    ordered = jnp.sort(a)
+    ordered = ascending(a)
     below = jnp.searchsorted(ordered, a, side="left")
     up_to = jnp.searchsorted(ordered, a, side="right")
     return ((below + up_to - 1) / 2).astype(jnp.promote_types(a.dtype, jnp.float32))

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from xaijax.core._sorting import ascending
+
 
 class Located(NamedTuple):
     """The part of an attribution that lies on the object, beside what a map that knows nothing reaches.
@@ -47,7 +49,7 @@ def top_hits(
     Where equal values reach across the border, what a draw among them is expected to give.
     """
     wide = jnp.promote_types(attribution.dtype, jnp.float32)
-    lowest = jnp.sort(attribution.reshape(-1), descending=True)[jnp.maximum(k, 1) - 1]
+    lowest = ascending(attribution.reshape(-1))[attribution.size - jnp.maximum(k, 1)]
     above, tied = attribution > lowest, attribution == lowest
     part = (k - above.sum()).astype(wide) / tied.sum()
     return (above & truth).sum() + part * (tied & truth).sum()

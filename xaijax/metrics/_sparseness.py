@@ -6,6 +6,7 @@ Notation: a_(1) <= ... <= a_(d) the magnitudes of the attribution in rising orde
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xaijax.core._sorting import ascending
 from xaijax.metrics._magnitudes import magnitudes
 from xaijax.metrics._metric import metric
 
@@ -40,7 +41,7 @@ def sparseness(attribution: Float[Array, "*shape"]) -> Float[Array, ""]:
     References:
       chalasani2020concise
     """
-    a = jnp.sort(magnitudes(attribution))
+    a = ascending(magnitudes(attribution))
     d = a.size
     k = jnp.arange(1, d + 1, dtype=a.dtype)
     return 1 - 2 * (a / a.sum() * (d - k + 0.5) / d).sum()
