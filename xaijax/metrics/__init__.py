@@ -12,12 +12,18 @@ the other examples of a batch.
 from xaijax.metrics._avg_sensitivity import avg_sensitivity
 from xaijax.metrics._continuity import continuity
 from xaijax.metrics._deletion import deletion_auc
+from xaijax.metrics._efficient_mprt import ComplexityRise, efficient_mprt
 from xaijax.metrics._insertion import insertion_auc
 from xaijax.metrics._local_lipschitz import local_lipschitz
 from xaijax.metrics._max_sensitivity import max_sensitivity
 from xaijax.metrics._metric import Kind, Metric, metric
+from xaijax.metrics._model_parameter_randomisation import (
+    ParameterRandomisation,
+    model_parameter_randomisation,
+)
 from xaijax.metrics._neighbours import Neighbours
 from xaijax.metrics._pointing_game import pointing_game
+from xaijax.metrics._random_logit import RandomLogit, random_logit
 from xaijax.metrics._relative_stability import (
     RelativeStability,
     relative_input_stability,
@@ -29,20 +35,26 @@ from xaijax.metrics._repeatability import Repeatability, repeatability
 from xaijax.metrics._sparseness import sparseness
 
 __all__ = [
+    "ComplexityRise",
     "Kind",
     "Metric",
     "Neighbours",
+    "ParameterRandomisation",
+    "RandomLogit",
     "RelativeStability",
     "RemovalCurve",
     "Repeatability",
     "avg_sensitivity",
     "continuity",
     "deletion_auc",
+    "efficient_mprt",
     "insertion_auc",
     "local_lipschitz",
     "max_sensitivity",
     "metric",
+    "model_parameter_randomisation",
     "pointing_game",
+    "random_logit",
     "relative_input_stability",
     "relative_output_stability",
     "relative_representation_stability",
