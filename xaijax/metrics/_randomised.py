@@ -5,7 +5,6 @@ keeps the rest: the scale of each array, variances that must stay positive, what
 values are all equal, such as fresh biases, stay as they are, as they would if the model were initialised again.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from xaijax.core._binding import Bound
 from xaijax.core._inputs import model_of
 from xaijax.core._parameters import parameter_layers
 from xaijax.core._tree import combine, partition
+from xaijax.metrics._exchange import exchange_model
 
 
 @jax.tree_util.register_static
@@ -53,7 +53,7 @@ def randomised(where: str, explain: Bound, x: Any, key: Key[Array, ""]) -> Rando
         mixed = list(weights)
         for i, layer in number.items():
             mixed[i] = jnp.where(chosen(jnp.asarray(layer)), drawn[i], weights[i])
-        return with_model(explain, combine(mixed, rest))
+        return exchange_model(explain, lambda f: combine(mixed, rest))
 
     return Randomised(Names(layers), explainer)
 
@@ -67,17 +67,13 @@ def _permuted(key: Key[Array, ""], weights: dict[int, Array]) -> dict[int, Array
     for dtype in dict.fromkeys(weight.dtype for weight in weights.values()):
         alike = {i: weight for i, weight in weights.items() if weight.dtype == dtype}
         values = jnp.concatenate([weight.reshape(-1) for weight in alike.values()])
-        sizes = np.array([weight.size for weight in alike.values()])
-        owner = jnp.repeat(jnp.arange(len(sizes)), sizes, total_repeat_length=values.size)
+        sizes = [weight.size for weight in alike.values()]
+        # Behind the barrier, so that XLA does not compute this while it compiles, and keep it in the program.
+        number = jax.lax.optimization_barrier(jnp.arange(len(sizes)))
+        owner = jnp.concatenate([jnp.broadcast_to(number[i], n) for i, n in enumerate(sizes)])
         coin = jax.random.bits(key, values.shape, jnp.uint32)
         *_, values = jax.lax.sort((owner, coin, values), num_keys=2)
         parts = jnp.split(values, np.cumsum(sizes)[:-1])
         both = zip(alike.items(), parts, strict=True)
         drawn |= {i: part.reshape(weight.shape) for (i, weight), part in both}
     return drawn
-
-
-def with_model(explain: Bound, f: Any) -> Bound:
-    """The same explainer of another model, through explainers made of explainers."""
-    inner = with_model(explain.f, f) if isinstance(explain.f, Bound) else f
-    return dataclasses.replace(explain, f=inner)
