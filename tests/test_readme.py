@@ -10,6 +10,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 def test_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # for the figure that is saved
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # for the data set that is kept
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
     scope: dict = {}
     for block in blocks:
@@ -20,6 +21,8 @@ def test_examples_run(tmp_path, monkeypatch):
     assert scope["weights"].shape == (224, 224)
     assert scope["fused"].shape == (224, 224)
     assert scope["smooth"].shape == scope["margin"].shape == (7, 7)
+    assert scope["marked"].masks.shape == scope["marked"].tags.shape == (8, 32, 32)
+    assert scope["digits"].x.shape == (347, 8, 8, 1)
     assert scope["told"].layer.name == "relu6#2"
     assert (tmp_path / "methods.pdf").stat().st_size > 10_000
 

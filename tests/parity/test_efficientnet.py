@@ -1,12 +1,8 @@
 """EfficientNet-Lite0 and `load_torch` against PyTorch, on the same weights."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from xaijax import lower
 from xaijax.models import efficientnet_lite0, load_torch, preprocess
@@ -21,24 +17,14 @@ def torch():
 
 
 @pytest.fixture(scope="module")
-def photographs():
-    """Foolbox's 20 labelled photographs, found without importing Foolbox."""
-    spec = importlib.util.find_spec("foolbox")
-    if spec is None:
-        pytest.skip("needs the photographs of foolbox")
-    paths = sorted(Path(spec.submodule_search_locations[0], "data").glob("imagenet_*.jpg"))
-    assert len(paths) == 20
-    images = []
-    for path in paths:
-        with Image.open(path) as image:
-            images.append(preprocess(image)[1])
-    return np.stack(images), np.array([int(path.stem.split("_")[-1]) for path in paths])
+def inputs(photographs):
+    return np.stack([preprocess(photograph.image)[1] for photograph in photographs])
 
 
 @pytest.fixture(scope="module")
-def logits(photographs):
+def logits(inputs):
     apply = jax.jit(jax.vmap(lambda m, x: lower(m)(x), (None, 0)))
-    return np.asarray(apply(efficientnet_lite0(), photographs[0]))
+    return np.asarray(apply(efficientnet_lite0(), inputs))
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +35,15 @@ def torch_model(torch):
     return model.eval()
 
 
-def test_logits(torch, torch_model, photographs, logits):
+def test_logits(torch, torch_model, inputs, logits):
     with torch.inference_mode():
-        x = torch.from_numpy(photographs[0].transpose(0, 3, 1, 2).copy())
+        x = torch.from_numpy(inputs.transpose(0, 3, 1, 2).copy())
         expected = torch_model(x).numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-def test_input_gradient(torch, torch_model, photographs):
-    model, x = efficientnet_lite0(), photographs[0][0]
+def test_input_gradient(torch, torch_model, inputs):
+    model, x = efficientnet_lite0(), inputs[0]
     ours = jax.jit(jax.grad(lambda x: lower(model)(x)[243]))(x)
     variable = torch.from_numpy(x.transpose(2, 0, 1)[None].copy()).requires_grad_()
     torch_model(variable)[0, 243].backward()
@@ -66,7 +52,8 @@ def test_input_gradient(torch, torch_model, photographs):
 
 
 def test_photographs_are_recognised(photographs, logits):
-    assert (logits.argmax(-1) == photographs[1]).sum() >= 18
+    labels = np.array([photograph.label for photograph in photographs])
+    assert (logits.argmax(-1) == labels).sum() >= 22  # measured: 22 of 24
 
 
 def test_imagenet_weights_as_torch_reads_them(torch):

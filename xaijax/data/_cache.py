@@ -5,7 +5,7 @@ import fcntl
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,24 +25,29 @@ def cache_folder() -> Path:
     return (home if home.is_absolute() else Path.home() / ".cache") / "xaijax" / "data"
 
 
-def prepare(builder: "Packaged") -> None:
-    """Write the records of a data set, unless they are there.
+def prepared(make: "Callable[[], Packaged]") -> "Packaged":
+    """A builder of a data set whose records are there; they are written if they are not.
 
     TFDS writes into a folder of another name and renames it at the end. One process at a time does; the lock ends with
     its process, however that ends, and so whoever has it may remove what killed ones have left.
+
+    Args:
+      make: makes the builder, which reads what is there when it is made.
     """
+    builder = make()
     if builder.data_path.exists():
-        return
+        return builder
     home = Path(builder.data_path.parent)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home / "lock"):
-        if builder.data_path.exists():  # by another process, meanwhile
-            return
-        for left in home.glob("incomplete.*"):
-            shutil.rmtree(left)
-        with _quiet():
-            builder.download_and_prepare(download_dir=home / "incomplete.downloads")
-        shutil.rmtree(home / "incomplete.downloads", ignore_errors=True)
+        if not builder.data_path.exists():  # else another process was first
+            for left in home.glob("incomplete.*"):
+                shutil.rmtree(left)
+            downloads = home / "incomplete.downloads"  # TFDS makes the folder, for nothing
+            with _quiet():
+                builder.download_and_prepare(download_dir=downloads)
+            shutil.rmtree(downloads)
+    return make()
 
 
 @contextlib.contextmanager

@@ -5,16 +5,15 @@ The test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kayna
 """
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from xaijax.data._packaged import Contents, Packaged
+from xaijax.data._packaged import Contents, Packaged, raw
 from xaijax.data._scikit_learn import read_scikit_learn
 
 
 class Digits(Packaged, skip_registration=True):
     """The 1797 digits of scikit-learn."""
 
-    example = tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8)
+    example = raw((8, 8, 1), np.uint8)
     class_names = tuple("0123456789")
 
     def read(self) -> Contents:

@@ -2,16 +2,18 @@
 
 Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
 arXiv:1708.07747; from Debian's package of it.
+
+References:
+    xiao2017fashion
 """
 
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from xaijax.data._data_set import Source
 from xaijax.data._idx import read_idx
-from xaijax.data._packaged import Contents, Packaged
+from xaijax.data._packaged import Contents, Packaged, raw
 
 #: Where Debian's package has the files.
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -27,7 +29,7 @@ _SHA256 = {
 class FashionMnist(Packaged, skip_registration=True):
     """The 60000 and 10000 pictures of Debian's dataset-fashion-mnist."""
 
-    example = tfds.features.Tensor(shape=(28, 28, 1), dtype=np.uint8)
+    example = raw((28, 28, 1), np.uint8)
     class_names = (
         "T-shirt/top",
         "Trouser",

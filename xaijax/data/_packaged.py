@@ -31,6 +31,11 @@ class Contents(NamedTuple):
     source: Source
 
 
+def raw(shape: tuple[int, ...], dtype: Any) -> tfds.features.Tensor:
+    """The feature of TFDS that keeps an array as it is: as numbers it would keep doubles in single precision."""
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+
+
 class Packaged(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder of a data set that a package has.
 
@@ -62,7 +67,7 @@ class Packaged(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         names = self.class_names
-        label = tfds.features.ClassLabel(names=names) if names else np.float64
+        label = tfds.features.ClassLabel(names=names) if names else raw((), np.float64)
         features = {"x": self.example, "y": label, "index": np.int64}
         return tfds.core.DatasetInfo(
             builder=self,

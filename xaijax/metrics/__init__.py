@@ -1,9 +1,9 @@
 """Metrics of explanations: what makes a good one, as numbers that can be trusted.
 
 A metric judges one example and returns one number; a batch is `jax.vmap`. It takes what it needs, by these names and in
-this order: `f` the model or `explain` an explainer with its model, `x`, `target`, `attribution`, `truth` the mask that
-should have been found, `key`. `metric.kind` tells what it measures and which way is better; `metric.details`, where
-there is more than the number, gives the curve or the parts behind it.
+this order: `f` the model or `explain` an explainer with its model, `x`, `target`, `attribution`, `other` what another
+explainer gave, `truth` the mask that should have been found, `key`. `metric.kind` tells what it measures and which way
+is better; `metric.details`, where there is more than the number, gives the curve or the parts behind it.
 
 No metric normalises an attribution, takes its magnitude or adds up its channels unless its paper does; none depends on
 the other examples of a batch.
