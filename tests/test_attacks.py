@@ -141,7 +141,7 @@ def test_same_key_same_result(attack):
     np.testing.assert_array_equal(input_of(call(attack)), input_of(call(attack)))
 
 
-@each
+@pytest.mark.parametrize("attack", [attacks.fgsm, attacks.pgd], ids=lambda a: a.__name__)
 def test_the_size_may_be_swept_by_vmap(attack):
     sizes = jnp.array([0.125, 0.5])
     found = jax.vmap(lambda epsilon: input_of(call(attack, epsilon=epsilon)))(sizes)
@@ -537,6 +537,9 @@ def test_wrong_goals_and_explainers_are_refused():
     explain = xaijax.bind(xaijax.saliency, mlp(FIRST))
     with pytest.raises(ValueError, match=r"goal must have the shape of the explanation, \(6,\)"):
         attacks.explanation_attack(explain, row(0), 1, KEY, epsilon=0.1, goal=jnp.ones(5))
+    several = xaijax.bind(xaijax.grad_cam, cnn(FIRST), layer=("relu#1", "relu#2"))
+    with pytest.raises(TypeError, match="explanation_attack: explain must give one array, got tup"):
+        attacks.explanation_attack(several, image(0), 1, KEY, epsilon=0.1)
     with pytest.raises(TypeError, match="explanation_attack: explain must be an explainer with"):
         attacks.explanation_attack(xaijax.saliency, row(0), 1, KEY, epsilon=0.1)
 

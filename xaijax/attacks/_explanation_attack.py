@@ -85,7 +85,7 @@ def explanation_attack(
     Differs from the papers in comparing the directions of the maps, each scaled to length 1, and in measuring the
     change of the outputs as a part of them: so no attack wins by making a map larger, and gamma means the same for maps
     and outputs of all sizes. The ball and the class that is kept are those of Ghorbani et al., the goal and the penalty
-    of the outputs those of Dombrowski et al.
+    of the outputs those of Dombrowski et al., whose reference code descends by Adam, on magnitudes that sum to 1.
 
     Args:
       explain: the explainer with its model and settings, as `bind` makes it. What it draws is the same in all steps.
@@ -132,40 +132,31 @@ def explanation_attack(
         """The map and the outputs of an input."""
         moved = moved.astype(x.dtype)
         h = explain(moved, target, *([draws] if explain.takes_key else []))
-        z = model(moved)
-        return _map(h), z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        return _one(where, "explain", h), _one(where, "f", model(moved))
 
     before, outputs = seen(around.x)
-    wanted = before if goal is None else _goal(goal, before)
-    sign = 1 if goal is None else -1
-
-    def distance(h: Array) -> Float[Array, ""]:
-        return ((direction(h) - direction(wanted)) ** 2).sum()
-
-    size = nonzero(length(outputs))
+    wanted = before if goal is None else _goal(where, goal, before)
+    sign, size = 1 if goal is None else -1, nonzero(length(outputs))
 
     def value(moved: Array) -> tuple[Array, Bool[Array, ""]]:
         h, z = seen(moved)
         change = (((z - outputs) / size) ** 2).sum()
-        return sign * distance(h) - gamma * change, z.argmax() == outputs.argmax()
-
-    rule = "give a map with a derivative: more than switches of ReLU must change it"
-    fix = "Put softplus in the place of ReLU: jax.nn.softplus(beta * x) / beta."
-    check_differentiable(
-        where, lambda moved: distance(seen(moved)[0]), around.x, "explain", rule, fix
-    )
-    gradient = lower(jax.value_and_grad(value, has_aux=True))
+        return sign * _apart(h, wanted) - gamma * change, z.argmax() == outputs.argmax()
 
     def look(moved: Array) -> tuple[Array, Array]:
-        (best, kept), G = gradient(moved)
-        worth: Any = jnp.where(kept, best, -jnp.inf)
-        return worth, G
+        (worth, kept), G = lower(jax.value_and_grad(value, has_aux=True))(moved)
+        allowed: Any = jnp.where(kept, worth, -jnp.inf)
+        return allowed, G
 
-    itself = (around.x, sign * distance(before))
+    # Of the map alone: the penalty has a derivative in any case.
+    check_differentiable(
+        where, lambda moved: _apart(seen(moved)[0], wanted), around.x, "explain", _RULE, _FIX
+    )
+    itself = (around.x, sign * _apart(before, wanted))
     found, worths = climb(around, around.draw(places), look, itself, num_steps, step_size)
     found: Any = jnp.where(jnp.isfinite(before).all(), found, jnp.nan)
     after, outputs_after = seen(found)
-    moved = length(direction(after) - direction(before))
+    moved = jnp.sqrt(_apart(after, before))
     return ExplanationAttack(
         x=found.astype(x.dtype),
         before=before,
@@ -174,21 +165,30 @@ def explanation_attack(
         outputs_after=outputs_after,
         kept=(worths > -jnp.inf).astype(around.x.dtype).mean(),
         moved=moved,
-        to_goal=moved * jnp.nan if goal is None else length(direction(after) - direction(wanted)),
+        to_goal=moved * jnp.nan if goal is None else jnp.sqrt(_apart(after, wanted)),
         size=around.size(found),
     )
 
 
-def _map(h: Any) -> Array:
-    """One map in single precision at least; not several."""
-    if not isinstance(h, jax.Array):
-        rule, fix = "give one map", "Of several layers, attack one at a time."
-        raise TypeError(complaint("explanation_attack", "explain", rule, type(h).__name__, fix))
-    return h.astype(jnp.promote_types(h.dtype, jnp.float32))
+_RULE = "give a map with a derivative: more than switches of ReLU must change it"
+_FIX = "Put softplus in the place of ReLU: jax.nn.softplus(beta * x) / beta."
 
 
-def _goal(goal: Any, before: Array) -> Array:
+def _apart(a: Array, b: Array) -> Float[Array, ""]:
+    """The squared distance between the directions of two maps."""
+    return ((direction(a) - direction(b)) ** 2).sum()
+
+
+def _one(where: str, argument: str, a: Any) -> Array:
+    """One array, in single precision at least."""
+    if not isinstance(a, jax.Array):
+        rule, fix = "give one array", "Of several layers, attack one at a time."
+        raise TypeError(complaint(where, argument, rule, type(a).__name__, fix))
+    return a.astype(jnp.promote_types(a.dtype, jnp.float32))
+
+
+def _goal(where: str, goal: Any, before: Array) -> Array:
     if jnp.shape(goal) != before.shape:
         rule = f"have the shape of the explanation, {before.shape}"
-        raise ValueError(complaint("explanation_attack", "goal", rule, f"shape {jnp.shape(goal)}"))
+        raise ValueError(complaint(where, "goal", rule, f"shape {jnp.shape(goal)}"))
     return jnp.asarray(goal, before.dtype)
