@@ -95,6 +95,7 @@ def test_one_number_and_the_details_it_is_read_from(case):
         np.testing.assert_allclose(getattr(details, case.metric.read), number, rtol=1e-6)
 
 
+@pytest.mark.slow  # half of this file's time; each metric has an oracle of its own
 @each()
 def test_operation_by_operation_as_compiled(case, x64):
     arguments = case.arguments(dtype=jnp.float64)
