@@ -12,7 +12,8 @@ from tests.oracles import removal as oracle
 from xaijax import metrics
 from xaijax.core._maps import blur
 from xaijax.metrics._adcc import harmonic
-from xaijax.metrics._removal import Positions, ranks
+from xaijax.metrics._features import Positions
+from xaijax.metrics._removal import ranks
 from xaijax.metrics._road import Imputed
 
 SHAPE = (6, 5, 3)

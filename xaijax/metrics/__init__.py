@@ -23,7 +23,7 @@ from xaijax.metrics._deletion import deletion_auc
 from xaijax.metrics._effective_complexity import EffectiveComplexity, effective_complexity
 from xaijax.metrics._efficient_mprt import ComplexityRise, efficient_mprt
 from xaijax.metrics._energy_pointing_game import energy_pointing_game
-from xaijax.metrics._evaluate import Evaluation, evaluate, pixel_map
+from xaijax.metrics._evaluate import Evaluation, evaluate
 from xaijax.metrics._faithfulness_correlation import faithfulness_correlation
 from xaijax.metrics._faithfulness_estimate import faithfulness_estimate
 from xaijax.metrics._grid_pointing_game import Mosaic, grid_pointing_game, mosaic
@@ -47,6 +47,7 @@ from xaijax.metrics._monotonicity_correlation import FeatureChanges, monotonicit
 from xaijax.metrics._neighbours import Neighbours
 from xaijax.metrics._non_sensitivity import NonSensitivity, non_sensitivity
 from xaijax.metrics._pixel_flipping import pixel_flipping
+from xaijax.metrics._pixel_map import pixel_map
 from xaijax.metrics._pointing_game import pointing_game
 from xaijax.metrics._random_logit import RandomLogit, random_logit
 from xaijax.metrics._region_perturbation import RegionPerturbation, region_perturbation

@@ -17,8 +17,8 @@ from xaijax.core._maps import resize
 from xaijax.core._score import Target
 from xaijax.metrics._confidence import confidence, scaled
 from xaijax.metrics._correlation import pearson
+from xaijax.metrics._features import positions
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import positions
 
 
 class Adcc(NamedTuple):

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from xaijax.core._mask import Mask
 from xaijax.core._sampling import map_chunks
 from xaijax.core._score import Target
+from xaijax.metrics._features import features
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import features
 
 
 class Completeness(NamedTuple):

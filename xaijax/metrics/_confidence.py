@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
-from xaijax.metrics._removal import positions
+from xaijax.metrics._features import positions
 
 
 class Confidence(NamedTuple):

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
+from xaijax.metrics._features import positions
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import positions
 
 
 class Conservation(NamedTuple):

@@ -15,11 +15,7 @@ from xaijax.core._explainer import explainer
 from xaijax.core._inputs import check_float
 from xaijax.core._layers import image_axes
 from xaijax.core._score import Target
-
-
-def is_image(x: Any) -> bool:
-    """Whether an input is taken for an image: an array with three axes."""
-    return getattr(x, "ndim", 0) == 3
+from xaijax.metrics._pixel_map import is_image
 
 
 @explainer(scope="local", access="black box", stage="post-hoc", models="any")

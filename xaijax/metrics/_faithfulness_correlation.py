@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Key
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
 from xaijax.metrics._correlation import pearson
+from xaijax.metrics._features import features
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import features
 from xaijax.metrics._subsets import HiddenSubsets, check_subset_size, hidden_subsets
 
 

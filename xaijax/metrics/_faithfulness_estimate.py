@@ -13,8 +13,9 @@ from xaijax.core._mask import Mask
 from xaijax.core._sampling import map_chunks
 from xaijax.core._score import Target
 from xaijax.metrics._correlation import pearson
+from xaijax.metrics._features import features
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import features, ranks
+from xaijax.metrics._removal import ranks
 from xaijax.metrics._subsets import HiddenSubsets
 
 

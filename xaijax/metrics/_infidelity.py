@@ -17,8 +17,8 @@ from xaijax.core._mask import Game, Mask
 from xaijax.core._model import is_black_box
 from xaijax.core._sampling import chunk_size, map_chunks, normals, random_bits
 from xaijax.core._score import Target, score
+from xaijax.metrics._features import features, positions
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import features, positions
 
 #: How the input is perturbed.
 Perturbation = Literal["noisy_baseline", "gaussian", "features", "square"]

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Key
 
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
+from xaijax.metrics._features import blurred, features
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import RemovalCurve, blurred, features, removal_curve, show_first
+from xaijax.metrics._removal import RemovalCurve, removal_curve, show_first
 
 
 @metric(

@@ -13,14 +13,9 @@ from jaxtyping import Array, Bool, Float, Key
 
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
+from xaijax.metrics._features import features, patch_means, patches
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import (
-    features,
-    hide_first,
-    patch_means,
-    patches,
-    removal_curve,
-)
+from xaijax.metrics._removal import hide_first, removal_curve
 
 # Along each side of an image: the cells of `superpixels(image, "grid")`.
 _CELLS = 7

@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
+from xaijax.metrics._features import features
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import features, removal_curve
+from xaijax.metrics._removal import removal_curve
 
 
 class MonotonicityCurve(NamedTuple):

@@ -11,14 +11,9 @@ from jaxtyping import Array, Float, Key
 
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
+from xaijax.metrics._features import features, value_range
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import (
-    RemovalCurve,
-    features,
-    hide_first,
-    removal_curve,
-    value_range,
-)
+from xaijax.metrics._removal import RemovalCurve, hide_first, removal_curve
 
 
 @metric(

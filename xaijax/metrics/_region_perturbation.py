@@ -15,15 +15,9 @@ from jaxtyping import Array, Bool, Float, Key
 from xaijax.core._errors import check_positive
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
+from xaijax.metrics._features import features, patches, value_range
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import (
-    features,
-    hide_first,
-    is_flat,
-    patches,
-    removal_scores,
-    value_range,
-)
+from xaijax.metrics._removal import hide_first, is_flat, removal_scores
 
 
 class RegionPerturbation(NamedTuple):

@@ -18,7 +18,7 @@ from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._model import is_black_box
 from xaijax.core._sampling import chunk_size, map_chunks
 from xaijax.core._score import Target, score
-from xaijax.metrics._removal import Positions, feature_values, positions
+from xaijax.metrics._features import Positions, feature_values, positions
 
 
 class Resampling(NamedTuple):

@@ -19,8 +19,9 @@ from xaijax.core._errors import complaint
 from xaijax.core._mask import game
 from xaijax.core._sampling import normals
 from xaijax.core._score import Target
+from xaijax.metrics._features import Positions, feature_values, positions
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import Positions, feature_values, positions, removal_scores
+from xaijax.metrics._removal import removal_scores
 
 # Hundreds are needed for a hole as large as a photo; what takes more does not converge.
 _MOST_ITERATIONS = 2000

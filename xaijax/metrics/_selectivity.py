@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Key
 from xaijax.core._errors import check_positive
 from xaijax.core._mask import Mask
 from xaijax.core._score import Target
+from xaijax.metrics._features import features, patches
 from xaijax.metrics._metric import metric
-from xaijax.metrics._removal import RemovalCurve, features, hide_first, patches, removal_curve
+from xaijax.metrics._removal import RemovalCurve, hide_first, removal_curve
 
 
 @metric(
