@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import xaijax
+from xaijax import metrics
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -29,7 +30,7 @@ def test_examples_run(tmp_path, monkeypatch):
 
 def test_every_method_stands_in_the_table_with_its_taxonomy():
     rows = re.findall(
-        r"^\|[^|]+\| `(\w+)`[^|]*\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|", README, re.M
+        r"^\|[^|\n]+\| `(\w+)`[^|\n]*\|([^|\n]+)\|([^|\n]+)\|([^|\n]+)\|([^|\n]+)\|", README, re.M
     )
     table = {name: [cell.strip() for cell in cells] for name, *cells in rows}
     assert table.keys() == xaijax.explainers().keys()
@@ -38,6 +39,12 @@ def test_every_method_stands_in_the_table_with_its_taxonomy():
         t = explain.taxonomy
         assert (scope, access, stage) == (t.scope, t.access, t.stage)
         assert models.endswith(t.models)
+
+
+def test_every_metric_stands_in_the_table_with_what_is_better():
+    listed = dict(re.findall(r"`(\w+)` ([↑↓])", README))
+    known = {k: m.kind for k in metrics.__all__ if hasattr(m := getattr(metrics, k), "kind")}
+    assert listed == {k: {"higher": "↑", "lower": "↓"}[kind.better] for k, kind in known.items()}
 
 
 def test_files_that_the_readme_links_to_exist():
