@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -62,6 +63,8 @@ def conclude(module: ModuleType, config: Any, folder: Path) -> Conclusion:
             f"experiments: '{folder}' must be finished, got {len(records)} of {len(units)} units."
         )
     conclusion = module.conclude(config, _tables.rows(records))
+    for made in ("tables", "figures"):  # of an earlier conclusion
+        shutil.rmtree(folder / made, ignore_errors=True)
     for title, table in conclusion.tables.items():
         _tables.save(table, folder / "tables" / title)
     with _quiet_figures():

@@ -95,6 +95,11 @@ def test_the_note_says_how_many_examples(sizes, note):
     assert plot.curves(drawn).get_title("left") == note
 
 
+def test_the_note_names_the_unit_of_replication():
+    ax = plot.curves({"a": np.ones((3, 4))}, unit="networks")
+    assert ax.get_title("left") == "mean and its 95 % interval, n = 3 networks"
+
+
 def test_missing_numbers_are_left_out_or_gaps():
     rows = np.array([[1.0, 2, 3, 4], [3, np.nan, 5, np.nan], [5, np.nan, 7, np.nan]])
     ax = plot.curves({"LIME": rows, "RISE": [1.0, np.nan, 2, np.nan]})

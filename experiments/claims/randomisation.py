@@ -55,9 +55,9 @@ class Config:
 
     dataset: str = "fashion_mnist"
     seeds: int = 5
-    num_images: int = 64
-    epochs: int = 8
-    num_samples: int = 32
+    num_images: int = 32
+    epochs: int = 5
+    num_samples: int = 16
 
 
 SMOKE = Config(dataset="digits", seeds=2, num_images=4, epochs=4, num_samples=3)
@@ -201,7 +201,16 @@ def draw(table: pd.DataFrame, layers: list[str], similarity: str) -> Any:
         name: np.array(part["values"].tolist(), float)
         for name, part in table.groupby("explainer", sort=False)
     }
-    return plot.curves(curves, x=layers, controls=("edges",)).figure
+    axes = plot.curves(
+        curves,
+        x=layers,
+        controls=("edges",),
+        unit="networks",
+        x_label="random from the outputs down to this layer",
+        y_label={"spearman": "rank correlation", "ssim": "structural similarity"}[similarity],
+    )
+    axes.set_ylim(-0.25, 1.05)
+    return axes.figure
 
 
 def _verdict(interval: metrics.Interval) -> str:

@@ -76,7 +76,8 @@ def model_parameter_randomisation(
         input's structure. Static.
       similarity: "spearman", the correlation of the ranks of all values; of maps that are images of at least 11 x 11,
         "ssim" (window 11, sigma 1.5), of at least 24 x 24 "hog", the correlation of their histograms of oriented
-        gradients. For these two each map is divided by its largest magnitude; with signs, zero is put at 1/2. Static.
+        gradients. For these two each map is divided by its largest magnitude; with signs, zero is put at 1/2; one at a
+        layer's size is resized to the image. Static.
       magnitude: whether to compare the sizes of the values, or the values with their signs. The verdict depends on it:
         signs may be lost where the sizes still show the input. The paper reports both. Static.
 

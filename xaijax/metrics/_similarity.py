@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from xaijax.core._errors import complaint
 from xaijax.core._layers import image_axes
 from xaijax.metrics._correlation import pearson, spearman
+from xaijax.metrics._pixel_map import is_image, pixel_map
 
 #: By what the metrics of randomisation compare two attributions.
 Similarity = Literal["spearman", "ssim", "hog"]
@@ -159,12 +160,14 @@ def _unit(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def _channels_last(
     where: str, kind: str, f: Callable[[Any], Any], x: Any, a: Array
 ) -> Float[Array, "h w *c"]:
-    """A map as an image.
+    """A map as an image; one at a layer's size is resized to the model's image.
 
     Raises:
       ValueError: it is none, or too small.
     """
-    if a.ndim == 3:
+    if a.ndim == 2 and is_image(x):
+        a = pixel_map(f, x, a)
+    elif a.ndim == 3:
         axes = image_axes(where, f, x) if a.shape == x.shape else (0, 1, 2)
         a = jnp.moveaxis(a, axes, (0, 1, 2))
     smallest = 2 * _RADIUS + 1 if kind == "ssim" else _CELL * _BLOCK

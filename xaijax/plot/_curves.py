@@ -53,6 +53,7 @@ def curves(
     controls: Sequence[str] = (),
     x_label: str = "",
     y_label: str = "score",
+    unit: str = "examples",
     width: float = 5.5,
     ax: Axes | None = None,
 ) -> Axes:
@@ -70,6 +71,7 @@ def curves(
       controls: names of the methods that are there for comparison, such as a random map: grey and dashed.
       x_label: what `x` is, under the axis.
       y_label: what the curves are, beside the axis.
+      unit: what the rows of a curve are, in the plural: the unit of replication, which the note names.
       width: of a new figure, in inches.
       ax: a Matplotlib axis to draw on, instead of a new figure; names are laid out for its present size.
 
@@ -102,7 +104,7 @@ def curves(
     right = beside(rows)
     # On an axis of the caller the layout makes room for the names.
     inches = (width - left - 2 * EDGE if ax is None else size(ax)[0]) - right
-    note = write_parts(_note(drawn), inches + right)
+    note = write_parts(_note(drawn, unit), inches + right)
     height = max(_HEIGHT * width, LINE * len(rows))
     under = _under(words, inches) - (0.0 if x_label else LINE)
     over = LINE * len(note) + 0.02
@@ -184,13 +186,13 @@ def _markers(mean: Float[np.ndarray, " p"], marked: bool) -> list[int]:
     return np.flatnonzero(alone & known).tolist()
 
 
-def _note(drawn: Mapping[str, _Curve]) -> list[str]:
+def _note(drawn: Mapping[str, _Curve], unit: str) -> list[str]:
     """What is drawn, and of how many examples."""
     counts = np.stack([c.number for c in drawn.values()])
     high = counts.max()
     low = counts[counts > 0].min() if high else 0
     number = f"n = {low}" + (f" to {high}" if low < high else "")
-    number += " example" if high == 1 else " examples"
+    number += f" {unit.removesuffix('s') if high == 1 else unit}"
     parts = ["mean and its 95 % interval"] if high > 1 else []
     parts.append(number)
     missing = (counts < counts.max(1, keepdims=True)).any() or not low
