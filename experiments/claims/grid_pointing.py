@@ -52,7 +52,7 @@ class Config:
     """
 
     networks: tuple[str, ...] = ("efficientnet_lite0", "squeezenet1_1")
-    num_rounds: int = 2
+    num_rounds: int = 1
     num_photographs: int = 24
     num_samples: int = 256
     num_steps: int = 24

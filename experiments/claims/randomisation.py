@@ -55,9 +55,9 @@ class Config:
 
     dataset: str = "fashion_mnist"
     seeds: int = 5
-    num_images: int = 32
-    epochs: int = 5
-    num_samples: int = 16
+    num_images: int = 16
+    epochs: int = 3
+    num_samples: int = 8
 
 
 SMOKE = Config(dataset="digits", seeds=2, num_images=4, epochs=4, num_samples=3)
