@@ -9,7 +9,7 @@ from typing import Any
 
 import xaijax
 
-_NAMES = ("startup", "overhead", "forward", "cams", "propagation", "tables", "metrics")
+_NAMES = ("startup", "overhead", "forward", "cams", "propagation", "tracing", "tables", "metrics")
 # What a benchmark needs beyond the library's own extras.
 _NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch"), "tables": ("sklearn",)}
 

@@ -6,7 +6,6 @@ gradients and SmoothGrad against as many bare gradients in batches of the best s
 
 import functools
 import importlib.util
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +29,7 @@ _STEPS = 48
 # The range of the pixels after the usual normalisation.
 _LOW = np.array([-2.118, -2.036, -1.804], np.float32)
 _HIGH = np.array([2.249, 2.429, 2.640], np.float32)
-_COMPOSITES: dict[str, Callable[[], Any]] = {
+COMPOSITES: dict[str, Callable[[], Any]] = {
     "epsilon": lambda: uniform(epsilon()),
     "epsilon_plus": epsilon_plus,
     "epsilon_gamma_box": lambda: epsilon_gamma_box(_LOW, _HIGH),
@@ -41,7 +40,6 @@ _COMPOSITES: dict[str, Callable[[], Any]] = {
 def run(rounds: int) -> dict[str, Any]:
     """Measure; returns the record."""
     record = {
-        "compile": compiling(),
         "lrp": relevance(max(rounds // 3, 5)),
         "paths": paths(max(rounds // 6, 5)),
         "memory": memory(),
@@ -69,20 +67,6 @@ def _lrp(f: Any, xs: jax.Array, target: Any, composite: Any) -> jax.Array:
     return jax.vmap(lambda x: xaijax.lrp(f, x, target, composite=composite))(xs)
 
 
-def compiling() -> dict[str, Any]:
-    """Seconds to trace, and to lower and compile each composite on ResNet-50, one image."""
-    f, x = resnet50(), images(1)[0]
-    found = {}
-    for name, make in _COMPOSITES.items():
-        explain = functools.partial(xaijax.lrp, composite=make())
-        start = time.perf_counter()
-        jax.make_jaxpr(explain)(f, x, TARGET)
-        middle = time.perf_counter()
-        xaijax.lrp.program(f, x, TARGET, **explain.keywords).compile()
-        found[name] = {"trace": middle - start, "compile": time.perf_counter() - middle}
-    return {"seconds": found}
-
-
 def relevance(rounds: int) -> dict[str, Any]:
     """LRP of eight images over their value and gradient, weights as arguments."""
     f, xs, target = resnet50(), images(_BATCH), jnp.int32(TARGET)
@@ -91,11 +75,11 @@ def relevance(rounds: int) -> dict[str, Any]:
         "value_and_grad, as written": functools.partial(_plain_value_and_grad, f, xs, target),
     }
     count = {"value_and_grad": flops(_value_and_grad.lower(f, xs, target))}
-    for name, make in _COMPOSITES.items():
+    for name, make in COMPOSITES.items():
         contestants[name] = functools.partial(_lrp, f, xs, target, make())
         count[name] = flops(_lrp.lower(f, xs, target, make()))
     times = measure(contestants, base="value_and_grad", rounds=rounds)
-    more = {name: count[name] / count["value_and_grad"] for name in _COMPOSITES}
+    more = {name: count[name] / count["value_and_grad"] for name in COMPOSITES}
     return {"time": times, "noisy": is_noisy(times), "flops_over_gradient": more}
 
 
@@ -181,7 +165,7 @@ def zennit(rounds: int) -> dict[str, Any]:
                 seed[:, TARGET] = logits[:, TARGET]
                 return torch.autograd.grad(logits, x, seed.detach())[0]
 
-        ours = functools.partial(_lrp, f, xs, jnp.int32(TARGET), _COMPOSITES[name]())
+        ours = functools.partial(_lrp, f, xs, jnp.int32(TARGET), COMPOSITES[name]())
         contestants |= {name: ours, f"zennit, {name}": theirs}
         difference[name] = _difference(ours(), theirs())
     times = measure(contestants, base="epsilon_plus", rounds=rounds)
