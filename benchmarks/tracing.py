@@ -4,6 +4,7 @@ In one process, in the order of the table: the first pays for what all share.
 """
 
 import functools
+import gc
 import time
 from typing import Any
 
@@ -20,6 +21,7 @@ def run(rounds: int) -> dict[str, Any]:
     found = {}
     for name, make in COMPOSITES.items():
         explain = functools.partial(xaijax.lrp, composite=make())
+        gc.collect()  # what came before is not this one's
         start = time.perf_counter()
         jax.make_jaxpr(explain)(f, x, TARGET)
         middle = time.perf_counter()
