@@ -9,7 +9,7 @@ explanation of the trained network; what only shows the image's edges keeps it. 
 in the paper's figures: their ranks (Spearman) and their structure (SSIM).
 
 Measured: the likeness after each layer, for each method and a control that sees only the image, over images of networks
-of several seeds. Unit of replication: the network; images of one are averaged. The number is that of the metric, the mean
+of several seeds. Unit of replication: the network; images of one are averaged. The number is the metric's own, the mean
 rank correlation over the steps from the outputs to the whole network: a method passes if its interval lies below a half
 of what the control keeps, which is 1, and fails if it lies above.
 
