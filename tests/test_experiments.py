@@ -324,6 +324,12 @@ def test_committed_runs_are_whole():
         assert [record["unit"] for record in records] == list(module.units(config))
 
 
+def test_the_table_of_the_readme_is_the_measured_one():
+    readme = (ROOT / "experiments" / "README.md").read_text()
+    folder = _run.run_folder("grid_pointing", _experiment.load("grid_pointing").Config())
+    assert (ROOT / folder / "tables" / "share in the right tile.md").read_text() in readme
+
+
 @pytest.mark.slow
 def test_kill_at_any_moment(tmp_path):
     """Twenty kills; each time the same command goes on, and the end is the same."""

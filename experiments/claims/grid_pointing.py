@@ -156,7 +156,7 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
         numbers = {name: i for i, name in enumerate(dict.fromkeys(part.photograph))}
         found = metrics.summary(part.assign(example=part.photograph.map(numbers)))
         parts.append(found.assign(network=network))
-    shown = pd.concat(parts)
+    shown = pd.concat(parts, ignore_index=True)
     shown = shown[shown.explainer != "oracle"]
     share = shown[shown.metric == "grid_pointing_game"]
     methods = share[~share.control].assign(above=share.low > CHANCE)
