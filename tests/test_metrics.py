@@ -157,12 +157,11 @@ def test_same_key_same_number(case):
 
 
 @each()
-def test_half_precision_is_near(case):
-    """The number itself is in single precision at least."""
-    expected, found = case(case.arguments()), case(case.arguments(dtype=jnp.bfloat16))
-    assert found.dtype == jnp.float32
+def test_half_precision_gives_single_at_least(case):
+    arguments = case.arguments(dtype=jnp.bfloat16)
+    assert jax.eval_shape(lambda: case(arguments)).dtype == jnp.float32
     if case.metric.kind.category in ("complexity", "localisation"):
-        np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.02)
+        np.testing.assert_allclose(case(arguments), case(case.arguments()), rtol=0.05, atol=0.02)
 
 
 @each(lambda case: judges(case) and case.scale is not None)
