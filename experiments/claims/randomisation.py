@@ -11,7 +11,8 @@ in the paper's figures: their ranks (Spearman) and their structure (SSIM).
 Measured: the likeness after each layer, for each method and a control that sees only the image, over images of networks
 of several seeds. Unit of replication: the network; images of one are averaged. The number is the metric's own, the mean
 rank correlation over the steps from the outputs to the whole network: a method passes if its interval lies below a half
-of what the control keeps, which is 1, and fails if it lies above.
+of what the control keeps, which is 1, and fails if it lies above. That the mean decides, and not the last step, was
+chosen when one network had been measured.
 
 Expected: the gradient and Grad-CAM near 0; guided backpropagation and Guided Grad-CAM well above, and falling only when
 the first layers are random, too. Test accuracy of the networks: at least 90 %.
