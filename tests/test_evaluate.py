@@ -367,7 +367,7 @@ def test_meta_evaluation_of_a_good_and_a_useless_metric():
         metrics.meta_evaluation(table_of({"m": {"random": [1.0]}}))
 
 
-def test_deletion_and_sparseness_know_the_answer_of_a_linear_model():
+def test_deletion_knows_the_answer_of_a_linear_model():
     """The metrics themselves are judged on a model whose attribution is known."""
     rng = np.random.default_rng(0)
     w = jnp.asarray(rng.exponential(size=(8, 2)) ** 3, jnp.float32)

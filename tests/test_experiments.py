@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import xaijax
@@ -364,4 +363,3 @@ def test_kill_at_any_moment(tmp_path):
 def test_encoded_lines_are_checked():
     line = encode("u", [{"a": 1.5}])
     assert json.loads(line)["rows"] == [{"a": 1.5}]
-    assert pd.DataFrame(json.loads(line)["rows"]).a.tolist() == [1.5]

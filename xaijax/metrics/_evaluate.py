@@ -162,14 +162,7 @@ class _Examples(NamedTuple):
         function, static, settings = _unbound(metric)
         if explain is None and "explain" in _needs(metric):
             return np.full(len(self.targets), np.nan)
-        rows = {
-            "x": self.xs,
-            "target": self.targets,
-            "key": self._keys(title),
-            "attribution": maps,
-            "truth": self.masks,
-        }
-        rows = {name: rows[name] for name in _needs(metric) if name in rows}
+        rows = self._rows(title, metric, maps)
         run = functools.partial(_judge, function, static, settings, self._models(metric, explain))
         found = [run(batch) for batch in self._batches(rows)]
         return np.concatenate(found)[: len(self.targets)].astype(np.float64)
@@ -178,18 +171,25 @@ class _Examples(NamedTuple):
         """Raise what the metric or the explainer has to say of the shapes."""
         if explain is None and "explain" in _needs(metric):
             return
-        x, target = jax.tree.map(lambda a: a[0], (self.xs, self.targets))
         if explain is None:
-            one = jax.ShapeDtypeStruct(np.shape(oracle)[1:], jnp.float32)
+            maps = jax.ShapeDtypeStruct(np.shape(oracle), jnp.float32)
         else:
-            like = functools.partial(_one_map, channels, self.f, explain)
-            one = jax.eval_shape(like, (x, target, self.key))
+            rows = (self.xs, self.targets, self._keys("explain"))
+            maps = jax.eval_shape(functools.partial(_explain, channels), self.f, explain, rows)
         function, static, settings = _unbound(metric)
-        rows = {"x": x, "target": target, "key": self.key, "attribution": one}
-        rows |= {} if self.masks is None else {"truth": self.masks[0]}
-        rows = {name: rows[name] for name in _needs(metric) if name in rows}
-        models = self._models(metric, explain)
-        jax.eval_shape(functools.partial(_number, function, static), settings, models, rows)
+        models, rows = self._models(metric, explain), self._rows("", metric, maps)
+        jax.eval_shape(functools.partial(_judge, function, static), settings, models, rows)
+
+    def _rows(self, title: str, metric: Any, maps: Any) -> dict[str, Any]:
+        """What a metric takes that is different for each example."""
+        rows = {
+            "x": self.xs,
+            "target": self.targets,
+            "key": self._keys(title),
+            "attribution": maps,
+            "truth": self.masks,
+        }
+        return {name: rows[name] for name in _needs(metric) if name in rows}
 
     def _models(self, metric: Any, explain: Bound | None) -> dict[str, Any]:
         return {k: v for k, v in {"f": self.f, "explain": explain}.items() if k in _needs(metric)}

@@ -47,7 +47,7 @@ def random_logit(
 
     An explanation that is the same for every output does not explain the prediction.
 
-    Differs from the paper in nothing but that the similarity may be chosen.
+    Differs from the paper in that the similarity may be chosen, and in how maps are scaled before it.
 
     Args:
       explain: the explainer with its model and settings, as `bind` makes it.
