@@ -30,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         return _COMMANDS[options.command](options)
-    except (ValueError, FileNotFoundError, RunError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, RunError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

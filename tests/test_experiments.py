@@ -17,6 +17,7 @@ import pytest
 
 import xaijax
 from experiments import _config, _experiment, _report, _reproduce, _run
+from experiments.__main__ import main as experiments_main
 from experiments._experiment import Conclusion
 from experiments._store import RunError, Store, encode, read_lines
 
@@ -295,6 +296,20 @@ def test_command_line_says_what_is_wrong():
         "NAME must name an experiment, got 'grid_pointin'. Nearest: 'grid_pointing'" in done.stderr
     )
     assert "Traceback" not in done.stderr
+
+
+def test_missing_package_is_named_with_the_command_that_installs_it(
+    known, monkeypatch, capsys, tmp_path
+):
+    message = "load: tensorflow_datasets must be installed. Run: pip install"
+
+    def measure(config, unit):
+        raise ModuleNotFoundError(message)
+
+    monkeypatch.setattr(known, "measure", measure)
+    monkeypatch.setattr(sys, "argv", ["experiments", "run", "toy", "--out", str(tmp_path)])
+    assert experiments_main() == 2
+    assert message in capsys.readouterr().err
 
 
 def test_experiments_say_what_they_are():
