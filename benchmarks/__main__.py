@@ -1,62 +1,156 @@
-"""`python -m benchmarks [NAME ...] [--rounds N] [--out DIR]`: measure, and write one JSON file per benchmark."""
+"""Measure explainers and metrics, and make tables and figures of the results.
+
+python -m benchmarks list
+python -m benchmarks run [NAME ...] [--peers] [--device cpu|gpu] [--out DIR] [--rounds N] [--only TEXT]
+python -m benchmarks run --quick
+python -m benchmarks compare A B [--force]
+python -m benchmarks report DIR
+"""
 
 import argparse
 import importlib
-import importlib.util
-import json
+import os
+import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import xaijax
+#: In the order in which they run.
+NAMES = ("startup", "explainers", "metrics", "scaling", "error", "lowering", "black_box", "peers")
+RESULTS = Path("benchmarks/results")
+_ROUNDS = 30
+#: Of the least, an interval says something: of five rounds, none has a level of 95 %.
+_FEWEST = 6
+_SELECTIVE = ("explainers", "metrics", "scaling")
 
-_NAMES = ("startup", "overhead", "forward", "cams", "propagation", "tracing", "tables", "metrics")
-# What a benchmark needs beyond the library's own extras.
-_NEEDS = {"forward": ("torch", "efficientnet_lite_pytorch"), "tables": ("sklearn",)}
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.do(parser, options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
-def main() -> None:
-    """Run benchmarks."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(_NAMES)} (default: all)"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=30, help="interleaved rounds (default: 30)")
-    parser.add_argument("--out", default="benchmarks/results/cpu", help="where the JSON files go")
-    options = parser.parse_args()
-    if options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands.add_parser("list", help="the benchmarks that there are").set_defaults(do=_list)
+    run = commands.add_parser("run", help="measure, and report")
+    run.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    run.add_argument("--quick", action="store_true", help="only check against expected.json")
+    run.add_argument("--update", action="store_true", help="with --quick: expect what is counted")
+    run.add_argument("--peers", action="store_true", help="other libraries, too")
+    run.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    run.add_argument("--out", type=Path, help="default: benchmarks/results/DEVICE")
+    run.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}")
+    run.add_argument("--only", default="", metavar="TEXT", help="groups whose name has this part")
+    run.set_defaults(do=_run)
+    compare = commands.add_parser("compare", help="two folders of results")
+    compare.add_argument("a", type=Path)
+    compare.add_argument("b", type=Path)
+    compare.add_argument("--force", action="store_true", help="though the machines differ")
+    compare.set_defaults(do=_compare)
+    report = commands.add_parser("report", help="tables and figures of a folder of results")
+    report.add_argument("folder", type=Path)
+    report.set_defaults(do=_report)
+    return parser
+
+
+def _list(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    for name in NAMES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        print(f"{name:12} {(module.__doc__ or '').strip().splitlines()[0]}")
+    return 0
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     for name in options.names:
-        if name not in _NAMES:
-            parser.error(f"NAME must be of {', '.join(_NAMES)}, got {name!r}")
-    for name in options.names or _NAMES:
-        missing = [m for m in _NEEDS.get(name, ()) if importlib.util.find_spec(m) is None]
-        if missing:
-            print(f"{name}: skipped, not installed: {', '.join(missing)} (extra parity)")
-            continue
-        record = importlib.import_module(f"benchmarks.{name}").run(options.rounds)
-        record["provenance"] = xaijax.provenance()
-        path = Path(options.out) / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
-        print(f"{name} -> {path}")
-        _print(record)
+        if name not in NAMES:
+            parser.error(f"NAME must be of {', '.join(NAMES)}, got {name!r}")
+    if options.rounds < _FEWEST:
+        parser.error(
+            f"--rounds must be at least {_FEWEST}, or no interval has a level of 95 %, got {options.rounds}"
+        )
+    _choose(options.device)
+    if options.quick:
+        return _quick(options.update)
+    names = options.names or [n for n in NAMES if n != "peers" or options.peers]
+    if options.peers and "peers" not in names:
+        names.append("peers")
+    out = options.out or RESULTS / _device()
+    try:
+        for name in names:
+            print(f"{name} -> {out / name}.jsonl", flush=True)
+            _measure(name, out, options)
+    except KeyboardInterrupt:
+        print(f"interrupted: what was finished is in {out}", file=sys.stderr)
+        return 130
+    return _report(parser, argparse.Namespace(folder=out))
 
 
-def _print(record: dict[str, Any], indent: str = "  ") -> None:
-    for key, value in record.items():
-        if key == "provenance":
-            continue
-        if isinstance(value, dict) and "ratio" in value:
-            span = f"[{value['ratio_low']:.3f}, {value['ratio_high']:.3f}]"
-            print(
-                f"{indent}{key:34} {value['seconds'] * 1e3:10.2f} ms   ratio {value['ratio']:.3f} {span}"
-            )
-        elif isinstance(value, dict):
-            print(f"{indent}{key}")
-            _print(value, indent + "  ")
-        else:
-            print(f"{indent}{key}: {value}")
+def _choose(device: str) -> None:
+    """Before JAX is imported: which device, and on a GPU no more memory than is needed, or peers would have none."""
+    os.environ["JAX_PLATFORMS"] = "cpu" if device == "cpu" else "cuda,cpu"
+    if device == "gpu":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def _device() -> str:
+    """The name of the results' folder: `cpu`, or the GPU's."""
+    import jax
+
+    device = jax.devices()[0]
+    return "cpu" if device.platform == "cpu" else re.sub(r"\W+", "-", device.device_kind.lower())
+
+
+def _measure(name: str, out: Path, options: argparse.Namespace) -> None:
+    from benchmarks._rows import Writer
+
+    writer = Writer(out, name, rounds=options.rounds, only=options.only)
+    settings: dict[str, Any] = {"rounds": options.rounds}
+    if name in _SELECTIVE:
+        settings["only"] = options.only
+    if name == "peers":
+        settings["device"] = options.device
+    importlib.import_module(f"benchmarks.{name}").run(writer, **settings)
+
+
+def _quick(update: bool) -> int:
+    from benchmarks import _quick as quick
+
+    if update:
+        quick.update()
+        return 0
+    complaints = list(quick.check())
+    for line in complaints:
+        print(line)
+    print(f"{len(complaints)} of the counts and times are not as expected." if complaints else "ok")
+    return 1 if complaints else 0
+
+
+def _compare(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from benchmarks._compare import compare
+
+    print(compare(options.a, options.b, force=options.force))
+    return 0
+
+
+def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from benchmarks._report import report
+
+    for path in report(options.folder):
+        print(path)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

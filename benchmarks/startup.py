@@ -2,25 +2,37 @@
 
 import subprocess
 import sys
-from typing import Any
+import time
 
-from benchmarks._paired import is_noisy, measure
+from benchmarks._rows import Writer
+from benchmarks._timing import Timer, interleave, is_noisy, ratio
+
+_BASE = "import jax"
+_CODES = (_BASE, "import jax, xaijax", "import xaijax; xaijax.explainers()")
 
 
-def run(rounds: int) -> dict[str, Any]:
-    """Measure; returns the record."""
-
-    def python(code: str) -> Any:
-        return lambda: subprocess.run([sys.executable, "-c", code], check=True).returncode
-
-    codes = {
-        "import jax": "import jax",
-        "import jax, xaijax": "import jax, xaijax",
-        "import xaijax and its explainers": "import xaijax; xaijax.explainers()",
-    }
-    time = measure(
-        {name: python(code) for name, code in codes.items()}, base="import jax", rounds=rounds
+def run(writer: Writer, *, rounds: int) -> None:
+    """Measure."""
+    seconds = interleave(
+        {code: _process(code) for code in _CODES}, rounds, control=_BASE, title="startup"
     )
-    base = time["import jax"]["seconds"]
-    more = {name: time[name]["seconds"] - base for name in list(codes)[1:]}
-    return {"time": time, "noisy": is_noisy(time), "seconds_more": more}
+    control = ratio(seconds["control"], seconds[_BASE])
+    for code in _CODES:
+        writer.add(
+            "measure",
+            what=code,
+            seconds=seconds[code],
+            base=_BASE,
+            base_seconds=seconds[_BASE],
+            control=control._asdict(),
+            noisy=is_noisy(control),
+        )
+
+
+def _process(code: str) -> Timer:
+    def once() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+
+    return once
