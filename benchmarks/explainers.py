@@ -21,7 +21,6 @@ from xaijax.propagation import (
     uniform,
 )
 
-BATCH = 8
 STEPS = 32
 SAMPLES = 128
 # The range of the pixels after the usual normalisation.
@@ -67,6 +66,11 @@ _GRADIENT = [
 ]
 
 
+def batch_size() -> int:
+    """How many images at once: what fills the device."""
+    return 8 if jax.default_backend() == "cpu" else 128
+
+
 def groups() -> dict[str, Callable[[], list[Case]]]:
     """By name: cases of one workload that are measured in the same rounds."""
     found: dict[str, Callable[[], list[Case]]] = {}
@@ -104,9 +108,9 @@ def _explain(name: str, random: bool = False, **settings: Any) -> Callable[..., 
     return lambda f, x, target, key: explain(f, x, target, **settings)
 
 
-def maps(net: str, batch: int = BATCH) -> list[Case]:
+def maps(net: str) -> list[Case]:
     """Class activation maps at the last feature map, of a batch: a forward pass each."""
-    w = workload(net)
+    w, batch = workload(net), batch_size()
     random = {"random_cam"}
     return [
         Case(name, "explainer", w, _explain(name, name in random), batch, "forward", 1)
@@ -115,9 +119,9 @@ def maps(net: str, batch: int = BATCH) -> list[Case]:
     ]
 
 
-def gradients(net: str, batch: int = BATCH) -> list[Case]:
+def gradients(net: str) -> list[Case]:
     """Gradients and relevance down to the pixels, of a batch: a gradient each."""
-    w = workload(net)
+    w, batch = workload(net), batch_size()
     plain = [
         Case(n, "explainer", w, _explain(n), batch, "gradient", 1, quality=_gap(n))
         for n in _GRADIENT
@@ -147,7 +151,8 @@ def paths(net: str = "efficientnet_lite0") -> list[Case]:
             xaijax.bind(xaijax.grad_cam, f), x, target
         ),
     }
-    kinds = {"aug_smooth": "forward"}
+    # Those of a layer's activations go on from the last feature map: there is no way back to the pixels.
+    kinds = dict.fromkeys(("aug_smooth", "conductance", "internal_influence"), "forward")
     return [
         Case(n, "explainer", w, run, 1, kinds.get(n, "gradient"), quality=_gap(n))  # type: ignore[arg-type]
         for n, run in found.items()
@@ -194,24 +199,29 @@ def many_forwards(net: str = "efficientnet_lite0") -> list[Case]:
     """Methods that ask for each window, region or channel, of one image."""
     w = workload(net)
     side, layer = 28, "blocks/15"
-    found = {
-        "occlusion": _on_probabilities(
-            _explain("occlusion", window=(side, side), stride=(side, side))
-        ),
-        "feature_ablation": _on_probabilities(_explain("feature_ablation", mask=grid(7, 7))),
-        "score_cam": _explain("score_cam", layer=layer),
-        "is_cam": _explain("is_cam", layer=layer, num_steps=2),
-        "ss_cam": _explain("ss_cam", True, layer=layer, num_samples=2),
+    channels = xaijax.layers(w.f, w.xs[0]).find("benchmarks", layer).shape[-1]
+    asked = {
+        "occlusion": _explain("occlusion", window=(side, side), stride=(side, side)),
+        "feature_ablation": _explain("feature_ablation", mask=grid(7, 7)),
     }
-    return [Case(n, "explainer", w, run, 1, "forward") for n, run in found.items()]
+    # With the map itself, one for each channel and step or sample: as the papers say.
+    weighted = {
+        "score_cam": (_explain("score_cam", layer=layer), 1 + channels),
+        "is_cam": (_explain("is_cam", layer=layer, num_steps=2), 1 + 2 * channels),
+        "ss_cam": (_explain("ss_cam", True, layer=layer, num_samples=2), 1 + 2 * channels),
+    }
+    return [
+        *(Case(n, "explainer", w, _on_probabilities(run)) for n, run in asked.items()),
+        *(Case(n, "explainer", w, run, evaluations=k) for n, (run, k) in weighted.items()),
+    ]
 
 
 def transformer(net: str = "vit_small_16") -> list[Case]:
     """Maps of tokens, gradients and relevance of a batch; LIME of one image."""
-    w = workload(net)
-    found = [Case(n, "explainer", w, _explain(n), BATCH, "forward", 1) for n in _TOKENS]
+    w, batch = workload(net), batch_size()
+    found = [Case(n, "explainer", w, _explain(n), batch, "forward", 1) for n in _TOKENS]
     found += [
-        Case(n, "explainer", w, _explain(n), BATCH, "gradient", 1)
+        Case(n, "explainer", w, _explain(n), batch, "gradient", 1)
         for n in ("saliency", "input_x_gradient", "lrp")
     ]
     lime = _on_probabilities(_explain("lime", True, num_samples=SAMPLES, mask=w.mask))

@@ -62,9 +62,10 @@ def full_grad(f: Callable[[Any], Any], x: Any, target: Target) -> Float[Array, "
     maps = [image, *(at.feature_map(b) for at, b in found.biases if at and at.is_spatial)]
 
     def psi(gradient: Array) -> Array:
-        return resize(normalize(jnp.abs(gradient)), size)
+        # The channels are added up first: enlarging is linear, and a channel at the input's size is large.
+        return resize(normalize(jnp.abs(gradient)).sum(-1), size)
 
-    return sum((psi(gradient).sum(-1) for gradient in maps[1:]), psi(maps[0]).sum(-1))
+    return sum(map(psi, maps[1:]), psi(maps[0]))
 
 
 class FullGradients(NamedTuple):
