@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import xaijax
 from benchmarks import _memory, _peaks
@@ -34,6 +35,7 @@ class Case:
       evaluation: what its bound is made of: forward passes, gradients, or nothing of the model.
       evaluations: how many an explanation needs, where the method says so: what it computes again, and XLA only once,
         would be counted twice. Counted if it is None.
+      agnostic: whether it asks the model for answers alone, never for gradients or layers.
       in_turn: whether the examples run one after another (`jax.lax.map`), so that what is at work stays in the cache;
         otherwise at once (`jax.vmap`).
       more: further arrays for each example, such as the attribution that a metric judges.
@@ -47,6 +49,7 @@ class Case:
     batch: int = 1
     evaluation: Evaluation = "forward"
     evaluations: float | None = None
+    agnostic: bool = False
     in_turn: bool = False
     more: tuple[Any, ...] = ()
     quality: Callable[["Case", Any], tuple[str, float]] | None = None
@@ -85,11 +88,16 @@ def evaluations(case: Case) -> float:
 
 def count(case: Case) -> float:
     """How often the model is evaluated for one explanation: the model counts while it runs."""
-    f, evaluations = case.workload.f, 0
+    f, evaluated = case.workload.f, 0
+
+    def answer(rows: Any) -> Any:
+        nonlocal evaluated
+        evaluated += len(rows)
+        return np.zeros((len(rows), outputs.size), outputs.dtype)
 
     def tick(_: Any) -> None:
-        nonlocal evaluations
-        evaluations += 1
+        nonlocal evaluated
+        evaluated += 1
 
     def counted(x: Any) -> Any:
         jax.debug.callback(tick, jnp.ravel(x)[0])
@@ -97,12 +105,15 @@ def count(case: Case) -> float:
 
     single = dataclasses.replace(case, batch=1)
     _, x, target, key, more = single.arguments
-    program = jax.jit(lambda x, target, key, more: case.run(counted, x, target, key, *more))
+    outputs = jax.eval_shape(f, x)
+    # A stand-in counts whole chunks, and computes nothing.
+    model = xaijax.black_box(answer, outputs.size) if case.agnostic else counted
+    program = jax.jit(lambda x, target, key, more: case.run(model, x, target, key, *more))
     # It runs once: the autotuner's work would be lost.
     compiled = program.lower(x, target, key, more).compile(compiler_options=_quick_compilation())
     jax.block_until_ready(compiled(x, target, key, more))
     jax.effects_barrier()
-    return float(evaluations)
+    return float(evaluated)
 
 
 def _quick_compilation() -> dict[str, Any]:

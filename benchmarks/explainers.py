@@ -11,7 +11,7 @@ import numpy as np
 import xaijax
 from benchmarks._cost import Case, measure_groups
 from benchmarks._rows import Writer
-from benchmarks.workloads import background, breast_cancer, grid, workload
+from benchmarks.workloads import background, breast_cancer, grid, table, workload
 from xaijax import metrics
 from xaijax.propagation import (
     epsilon,
@@ -86,6 +86,7 @@ def groups() -> dict[str, Callable[[], list[Case]]]:
         "resnet50: sampling": lambda: some(sampling("resnet50"), "lime", "kernel_shap"),
         "vit_small_16": transformer,
         "breast_cancer": rows,
+        "breast_cancer, 12 features": all_coalitions,
         "minilm": words,
     }
 
@@ -186,7 +187,7 @@ def sampling(net: str = "efficientnet_lite0") -> list[Case]:
         "owen": _explain("owen", True, num_samples=SAMPLES, hierarchy=_HALVES, **hide),
     }
     return [
-        Case(n, "explainer", w, _on_probabilities(run), 1, "forward", quality=_to_exact(n))
+        Case(n, "explainer", w, _on_probabilities(run), agnostic=True, quality=_to_exact(n))
         for n, run in found.items()
     ]
 
@@ -211,7 +212,10 @@ def many_forwards(net: str = "efficientnet_lite0") -> list[Case]:
         "ss_cam": (_explain("ss_cam", True, layer=layer, num_samples=2), 1 + 2 * channels),
     }
     return [
-        *(Case(n, "explainer", w, _on_probabilities(run)) for n, run in asked.items()),
+        *(
+            Case(n, "explainer", w, _on_probabilities(run), agnostic=True)
+            for n, run in asked.items()
+        ),
         *(Case(n, "explainer", w, run, evaluations=k) for n, (run, k) in weighted.items()),
     ]
 
@@ -225,7 +229,7 @@ def transformer(net: str = "vit_small_16") -> list[Case]:
         for n in ("saliency", "input_x_gradient", "lrp")
     ]
     lime = _on_probabilities(_explain("lime", True, num_samples=SAMPLES, mask=w.mask))
-    return [*found, Case("lime", "explainer", w, lime, 1, "forward")]
+    return [*found, Case("lime", "explainer", w, lime, agnostic=True)]
 
 
 def _on_probabilities(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -247,7 +251,7 @@ def rows(batch: int = 64) -> list[Case]:
         "owen": _explain("owen", True, num_samples=500, hierarchy=_TENS, **hide),
     }
     sampled = [
-        Case(n, "explainer", w, _on_probabilities(run), batch, "forward", in_turn=True)
+        Case(n, "explainer", w, _on_probabilities(run), batch, agnostic=True, in_turn=True)
         for n, run in found.items()
     ]
     steps = _explain("integrated_gradients", num_steps=STEPS)
@@ -260,6 +264,13 @@ def rows(batch: int = 64) -> list[Case]:
         Case(n, "explainer", w, run, batch, "gradient", in_turn=True, quality=_gap(n))
         for n, run in differentiated.items()
     ]
+
+
+def all_coalitions(batch: int = 2) -> list[Case]:
+    """Exact Shapley values of twelve columns."""
+    w = table(12)
+    exact = _on_probabilities(_explain("exact_shapley", mask=w.mask))
+    return [Case("exact_shapley", "explainer", w, exact, batch, agnostic=True, in_turn=True)]
 
 
 # The columns of breast cancer: ten measures, of each the mean, the error and the worst.
@@ -276,7 +287,7 @@ def words() -> list[Case]:
         "permutation_shap": _explain("permutation_shap", True, num_permutations=2, **hide),
     }
     return [
-        Case(n, "explainer", w, _on_probabilities(run), 1, "forward") for n, run in found.items()
+        Case(n, "explainer", w, _on_probabilities(run), agnostic=True) for n, run in found.items()
     ]
 
 

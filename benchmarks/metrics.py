@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import xaijax
-from benchmarks._cost import Case, Evaluation, measure_groups
+from benchmarks._cost import Case, measure_groups
 from benchmarks._rows import Writer
 from benchmarks.workloads import Workload, grid, workload
 from xaijax import metrics
@@ -119,30 +119,29 @@ def _judge(name: str, settings: dict[str, Any], scores: bool = True) -> Callable
     return run
 
 
-def _case(
-    name: str, settings: dict[str, Any], batch: int, evaluation: Evaluation, run: Any = None
-) -> Case:
+def _case(name: str, settings: dict[str, Any], batch: int = 1, **rest: Any) -> Case:
     w = workload("efficientnet_lite0")
     given = attributions(2 * BATCH)
     more = (given[:BATCH], given[BATCH:], truths(BATCH))
-    return Case(name, "metric", w, run or _judge(name, settings), batch, evaluation, more=more)
+    run = rest.pop("run", None) or _judge(name, settings)
+    return Case(name, "metric", w, run, batch, more=more, **rest)
 
 
 def of_maps() -> list[Case]:
     """Metrics that see the map alone, of eight maps; they have no bound, and are compared with the peers'."""
-    return [_case(name, settings, BATCH, "none") for name, settings in _MAPS.items()]
+    return [_case(name, settings, BATCH, evaluation="none") for name, settings in _MAPS.items()]
 
 
 def of_removal() -> list[Case]:
     """Metrics that ask the model about changed images, of one image; those that ask once or twice, of eight."""
     removal = _removal(workload("efficientnet_lite0"))
-    few = [_case(name, {}, BATCH, "forward") for name in _FEW]
-    return few + [_case(name, settings, 1, "forward") for name, settings in removal.items()]
+    few = [_case(name, {}, BATCH, agnostic=True) for name in _FEW]
+    return few + [_case(name, settings, agnostic=True) for name, settings in removal.items()]
 
 
 def of_explainers() -> list[Case]:
     """Metrics that explain again, by the gradient; ADCC by Grad-CAM; repeatability by LIME; layers drawn anew."""
-    found = [_case(name, settings, 1, "gradient") for name, settings in _AGAIN.items()]
+    found = [_case(name, settings, evaluation="gradient") for name, settings in _AGAIN.items()]
 
     def adcc(f: Any, x: Any, target: Any, key: Any, *_: Any) -> Any:
         return metrics.adcc(xaijax.bind(xaijax.grad_cam, f), x, target, key)
@@ -154,6 +153,6 @@ def of_explainers() -> list[Case]:
 
     return [
         *found,
-        _case("adcc", {}, 1, "forward", adcc),
-        _case("repeatability", {}, 1, "forward", repeatability),
+        _case("adcc", {}, run=adcc),
+        _case("repeatability", {}, run=repeatability, agnostic=True),
     ]
