@@ -5,6 +5,7 @@ interval needs there is a median and no interval: its ends are NaN.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +89,7 @@ def family(row: dict[str, Any]) -> str:
     """What a method does with the model, which is what its limit depends on."""
     if row.get("evaluation") == "none":
         return "no model"
-    if "cam" in row["method"].split(",")[0].split("_") and row.get("kind") != "metric":
+    if re.search(r"(^|_)cam(_|\b)", row["method"]) and row.get("kind") != "metric":
         return "CAM"
     return "gradient" if row.get("evaluation") == "gradient" else "sampling"
 
@@ -299,7 +300,10 @@ def _control(row: dict[str, Any]) -> dict[str, Any]:
 def control(row: dict[str, Any]) -> Ratio | None:
     """The ratio of a function to itself beside which a row was measured."""
     found = row.get("control")
-    return Ratio(found["median"], found["low"], found["high"]) if found else None
+    if not found:
+        return None
+    ends = (math.nan if found.get(end) is None else found[end] for end in ("low", "high"))
+    return Ratio(found["median"], *ends)
 
 
 def _share(work: float | None, seconds: np.ndarray, peak: Sequence[float] | None) -> float:
