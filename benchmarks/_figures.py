@@ -23,7 +23,7 @@ _MARKERS = "osD^vP*X<>hd"
 _FAMILIES = {"gradient": _BLUE, "CAM": _GREEN, "sampling": _VERMILION, "no model": "#777777"}
 _GREY = "#B0B0B0"
 # Sizes in points and inches: text, the height of a line of a grid, the width of a column.
-_TEXT, _LINE, _COLUMN = 8, 0.165, 2.3
+_TEXT, _LINE, _COLUMN = 8, 0.165, 1.7
 _DOT = {"markersize": 4.5, "linestyle": "none", "markeredgewidth": 0.9}
 # Ratios that are worth a number on an axis.
 _OVERHEADS = (0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)
@@ -75,7 +75,7 @@ def scaling(points: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Seconds along each axis, a panel for each axis and workload; the slopes stand in the legend."""
     panels = list(points.groupby(["axis", "workload"], sort=False))
     rows = math.ceil(len(panels) / 2)
-    figure = Figure(figsize=(10.5, 2.8 * rows + 0.2), layout="constrained")
+    figure = Figure(figsize=(10.5, 2.7 * rows + 0.2), layout="constrained")
     grid = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, ((axis, workload), panel) in zip(grid, panels, strict=False):
         fitted = slopes[(slopes.axis == axis) & (slopes.workload == workload)]
@@ -84,12 +84,14 @@ def scaling(points: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
             _curve(axes, i, curve.sort_values("value"), text)
         axes.set(xscale="log", yscale="log")
         ticks = sorted(set(panel.value))
-        axes.xaxis.set_major_locator(FixedLocator(ticks[:: math.ceil(len(ticks) / 9)]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(FixedLocator([]))
+        _ticks(axes, ticks, math.log(ticks[-1] / ticks[0]) / 7)
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=[1] if high / low > 30 else [1, 2, 5]))
+        axes.yaxis.set_major_formatter(FuncFormatter(_number))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         _labels(axes, str(axis), "seconds", _wrapped(str(workload), 48))
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03)}
-        legend = axes.legend(fontsize=_TEXT - 1, frameon=False, title="log-log slope", **place)
+        legend = axes.legend(fontsize=_TEXT - 1, frameon=False, title="log-log slope", alignment="left", **place)
         legend.get_title().set_fontsize(_TEXT - 1)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
@@ -121,27 +123,32 @@ def time_to_error(errors: pd.DataFrame) -> Figure:
 
 def peers(peers: pd.DataFrame) -> Figure:
     """The time of each peer over ours, and what it is made of: the models' ratio and the overheads' ratio."""
-    panels = list(peers.groupby("peer", sort=True))
-    heights = [len(panel) + 1.5 for _, panel in panels]
-    size = (7.4, _LINE * sum(heights) + 0.3 * len(panels) + 0.8)
+    names: list[str] = []
+    size = (7.4, _LINE * (len(peers) + peers.peer.nunique()) + 1)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
-    for axes, (peer, panel) in zip(grid, panels, strict=True):
+    axes = figure.subplots()
+    for peer, panel in peers.groupby("peer", sort=True):
+        names.append(" ".join(filter(None, (str(peer), panel.version.iloc[0]))))
         panel = panel.sort_values(["method", "workload", "batch", "variant"], kind="stable")
-        for line, row in enumerate(panel.itertuples()):
-            for name, (marker, colour, _) in _PARTS.items():
-                median, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
-                face = colour if name == "ratio" and not row.noisy else "white"
-                axes.plot([low, high], [line] * 2, color=colour, lw=1)
-                axes.plot(median, line, marker=marker, color=colour, mfc=face, **_DOT)
-        axes.axvline(1, color=_GREY, linewidth=1, zorder=0)
-        _lines(axes, [_peer_label(row) for row in panel.itertuples()])
-        title = " ".join(filter(None, (str(peer), panel.version.iloc[0])))
-        axes.set_title(title, fontsize=_TEXT, loc="left", pad=3)
-        _ratio_axis(axes, _RATIOS)
-    grid[-1].set_xlabel("right of 1: xaijax takes less", fontsize=_TEXT + 1)
+        for row in panel.itertuples():
+            _peer_dots(axes, len(names), row)
+            names.append(_peer_label(row))
+    axes.axvline(1, color=_GREY, linewidth=1, zorder=0)
+    _lines(axes, names)
+    for label in axes.get_yticklabels():
+        label.set_fontweight("normal" if "," in label.get_text() else "bold")
+    _ratio_axis(axes, _RATIOS, count=12)
+    axes.set_xlabel("right of 1: xaijax takes less", fontsize=_TEXT + 1)
     _legend(figure, [_key(t, m, c, c if n == "ratio" else "white") for n, (m, c, t) in _PARTS.items()])
     return figure
+
+
+def _peer_dots(axes: Axes, line: int, row: Any) -> None:
+    for name, (marker, colour, _) in _PARTS.items():
+        median, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+        face = colour if name == "ratio" and not row.noisy else "white"
+        axes.plot([low, high], [line] * 2, color=colour, lw=1)
+        axes.plot(median, line, marker=marker, color=colour, mfc=face, **_DOT)
 
 
 # In the order in which they are drawn: the ratio of the times lies on top of its two factors.
@@ -164,7 +171,7 @@ def _grid(costs: pd.DataFrame) -> tuple[Figure, list[_Cell]]:
     columns = figure.subplots(1, len(workloads), sharey=True, squeeze=False).ravel()
     cells = []
     for axes, workload in zip(columns, workloads, strict=True):
-        axes.set_title(_wrapped(str(workload), 26), fontsize=_TEXT)
+        axes.set_title(_wrapped(str(workload), 20), fontsize=_TEXT)
         for row in costs[costs.workload == workload].itertuples():
             batch, colour = batches.index(row.batch), _FAMILIES[str(row.family)]
             line = methods.index(str(row.method))
@@ -186,20 +193,29 @@ def _lines(axes: Axes, names: Sequence[str]) -> None:
     _plain(axes)
 
 
-def _ratio_axis(axes: Axes, ticks: Sequence[float]) -> None:
-    """A logarithmic axis with numbers a reader knows, as many as there is room for, 1 among them."""
+def _ratio_axis(axes: Axes, ticks: Sequence[float], count: int = 6) -> None:
+    """A logarithmic axis with numbers a reader knows, 1 among them."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     low, high = min(low, 0.9), max(high, 1.2)
     axes.set_xlim(low, high)
-    apart = math.log(high / low) / 8
-    shown: list[float] = [1]
-    for tick in sorted((t for t in ticks if low <= t <= high), key=lambda t: abs(math.log(t))):
+    inside = sorted((t for t in ticks if low <= t <= high), key=lambda tick: abs(math.log(tick)))
+    _ticks(axes, inside, math.log(high / low) / count)
+
+
+def _ticks(axes: Axes, ticks: Sequence[float], apart: float) -> None:
+    """Numbers at these values of a logarithmic axis, but for those too near to an earlier one."""
+    shown: list[float] = []
+    for tick in ticks:
         if all(abs(math.log(tick / other)) >= apart for other in shown):
             shown.append(tick)
     axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_number))
     axes.xaxis.set_minor_locator(FixedLocator([]))
+
+
+def _number(value: float, _: Any = None) -> str:
+    return f"{value:g}"
 
 
 def _curve(axes: Axes, number: int, curve: pd.DataFrame, text: str) -> None:
@@ -222,7 +238,9 @@ def _slope(found: Any) -> str:
     text = f"{found.slope:.2f}"
     if not math.isnan(found.slope_low):
         text += f" [{found.slope_low:.2f}, {found.slope_high:.2f}]"
-    return text + (f", flat to {found.flat_to:g}" if not math.isnan(found.flat_to) else "")
+    if math.isnan(found.flat_to):
+        return text
+    return f"{text}, flat to {found.flat_to:g}"
 
 
 def _peer_label(row: Any) -> str:
@@ -246,7 +264,7 @@ def _key(text: str, marker: str, colour: str, face: str | None = None) -> Artist
 
 
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    where = {"loc": "outside upper center", "ncols": 4 if len(handles) > 3 else 3}
+    where = {"loc": "outside upper center", "ncols": max(2, int(figure.get_figwidth() / 1.3))}
     figure.legend(handles=list(handles), fontsize=_TEXT, frameon=False, **where)
 
 
@@ -263,4 +281,5 @@ def _plain(axes: Axes) -> None:
 
 
 def _wrapped(text: str, width: int) -> str:
-    return textwrap.fill(text, width)
+    """Over several lines, which do not end within a size."""
+    return textwrap.fill(text.replace(" x ", "\N{NO-BREAK SPACE}x\N{NO-BREAK SPACE}"), width)

@@ -22,6 +22,8 @@ GRADIENT_LIMIT, GRADIENT_BATCH = 1.10, 8
 SAMPLING_LIMIT, TABLE_LIMIT = 1.15, 1.5
 #: Times this near to the first one are the same: up to there a curve is flat.
 FLAT = 1.10
+#: What happens before the first answer, each with seconds of its own.
+STEPS = ("trace", "lower", "compile", "first")
 _MIB = 2**20
 # A network whose useful work is convolutions, which have a peak of their own.
 _CONVOLUTIONAL = ("resnet", "efficientnet", "vgg", "squeezenet")
@@ -129,13 +131,13 @@ def _cost(row: dict[str, Any]) -> dict[str, Any]:
         "workload": row["workload"],
         "batch": row["batch"],
         "evaluation": row.get("evaluation"),
-        "evaluations": evaluations,
+        "evaluations": _known(evaluations),
         "counted": row.get("counted", True),
         **_named("overhead", overhead),
-        "limit": most,
+        "limit": _known(most),
         "over_limit": bool(most and overhead and overhead.median > most),
         "explanations_per_second": rate,
-        "evaluations_per_second": rate * evaluations if base is not None else None,
+        "evaluations_per_second": rate * evaluations if base is not None else math.nan,
         "seconds": median,
         "seconds_q25": low,
         "seconds_q75": high,
@@ -143,11 +145,11 @@ def _cost(row: dict[str, Any]) -> dict[str, Any]:
         "peak": peak,
         "flops_of_peak": _share(row.get("flops"), seconds, row.get(peak)),
         "bytes_of_stream": _share(row.get("bytes"), seconds, row.get("stream")),
-        **{f"{w}_seconds": row.get(f"{w}_seconds") for w in ("trace", "lower", "compile", "first")},
+        **{f"{step}_seconds": _known(row.get(f"{step}_seconds")) for step in STEPS},
         "temp_mib": _mib(row.get("temp_bytes")),
         "peak_mib": _mib(row.get("peak_bytes")),
         "quality": (row.get("quality") or {}).get("name"),
-        "quality_value": (row.get("quality") or {}).get("value"),
+        "quality_value": _known((row.get("quality") or {}).get("value")),
         **_control(row),
     }
 
@@ -178,7 +180,7 @@ def _peer(row: dict[str, Any]) -> dict[str, Any]:
         "faster": _faster(total),
         "ours_seconds": float(np.median(ours)),
         "theirs_seconds": float(np.median(theirs)),
-        "difference": row.get("difference"),
+        "difference": _known(row.get("difference")),
         "compared": row.get("compared"),
         "deterministic": row.get("deterministic"),
         "rounds": len(ours),
@@ -212,7 +214,8 @@ def slopes(points: pd.DataFrame) -> pd.DataFrame:
         after = {"beyond": beyond.slope, "beyond_low": beyond.low, "beyond_high": beyond.high}
         noisy = bool(curve.noisy.any())
         named = dict(zip(keys, names, strict=True))
-        lines.append({**named, **ends, **whole, "flat_to": found.flat, **after, "noisy": noisy})
+        flat = {"flat_to": _known(found.flat)}
+        lines.append({**named, **ends, **whole, **flat, **after, "noisy": noisy})
     return pd.DataFrame(lines)
 
 
@@ -302,8 +305,7 @@ def control(row: dict[str, Any]) -> Ratio | None:
     found = row.get("control")
     if not found:
         return None
-    ends = (math.nan if found.get(end) is None else found[end] for end in ("low", "high"))
-    return Ratio(found["median"], *ends)
+    return Ratio(*(_known(found.get(key)) for key in Ratio._fields))
 
 
 def _share(work: float | None, seconds: np.ndarray, peak: Sequence[float] | None) -> float:
@@ -314,7 +316,11 @@ def _share(work: float | None, seconds: np.ndarray, peak: Sequence[float] | None
 
 
 def _mib(size: float | None) -> float:
-    return math.nan if size is None else size / _MIB
+    return _known(size) / _MIB
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _faster(ratio: Ratio) -> str:
