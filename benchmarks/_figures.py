@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from benchmarks._numbers import groups, lines, where
+
 # The colours of Okabe and Ito, which people of any colour vision tell apart; their yellow is too pale for a line.
 _BLACK, _BLUE, _VERMILION, _GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 _COLOURS = (_BLUE, _VERMILION, _GREEN, "#CC79A7", "#E69F00", "#56B4E9", _BLACK)
@@ -54,7 +56,7 @@ def throughput(costs: pd.DataFrame) -> Figure:
 
 def overhead(costs: pd.DataFrame) -> Figure:
     """The time of each method over that of its model evaluations, with intervals and limits."""
-    known = costs[costs.overhead.notna()]
+    known = where(costs, costs.overhead.notna())
     figure, cells = _grid(known)
     for axes, line, height, row, look in cells:
         axes.plot([row.overhead_low, row.overhead_high], [height] * 2, color=look["color"], lw=1)
@@ -73,14 +75,14 @@ def overhead(costs: pd.DataFrame) -> Figure:
 
 def scaling(points: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Seconds along each axis, a panel for each axis and workload; the slopes stand in the legend."""
-    panels = list(points.groupby(["axis", "workload"], sort=False))
+    panels = list(groups(points, ["axis", "workload"]))
     rows = math.ceil(len(panels) / 2)
     figure = Figure(figsize=(10.5, 2.7 * rows + 0.2), layout="constrained")
     grid = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, ((axis, workload), panel) in zip(grid, panels, strict=False):
-        fitted = slopes[(slopes.axis == axis) & (slopes.workload == workload)]
-        for i, (method, curve) in enumerate(panel.groupby("method", sort=False)):
-            text = f"{method}: {_slope(fitted[fitted.method == method].iloc[0])}"
+        fitted = where(slopes, (slopes.axis == axis) & (slopes.workload == workload))
+        for i, (method, curve) in enumerate(groups(panel, "method")):
+            text = f"{method}: {_slope(where(fitted, fitted.method == method).iloc[0])}"
             _curve(axes, i, curve.sort_values("value"), text)
         axes.set(xscale="log", yscale="log")
         ticks = sorted(set(panel.value))
@@ -91,7 +93,9 @@ def scaling(points: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
         axes.yaxis.set_minor_formatter(NullFormatter())
         _labels(axes, str(axis), "seconds", _wrapped(str(workload), 48))
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03)}
-        legend = axes.legend(fontsize=_TEXT - 1, frameon=False, title="log-log slope", alignment="left", **place)
+        legend = axes.legend(
+            fontsize=_TEXT - 1, frameon=False, title="log-log slope", alignment="left", **place
+        )
         legend.get_title().set_fontsize(_TEXT - 1)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
@@ -100,12 +104,12 @@ def scaling(points: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
 
 def time_to_error(errors: pd.DataFrame) -> Figure:
     """Seconds against the error that they bought, a panel for each workload; hollow where the goal was missed."""
-    panels = list(errors.groupby("workload", sort=False))
+    panels = list(groups(errors, "workload"))
     libraries, methods = (list(dict.fromkeys(errors[c])) for c in ("library", "method"))
     figure = Figure(figsize=(7.2, 3.2 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, squeeze=False).ravel()
     for axes, (workload, panel) in zip(grid, panels, strict=True):
-        for (library, method), dots in panel.groupby(["library", "method"], sort=False):
+        for (library, method), dots in groups(panel, ["library", "method"]):
             colour = _COLOURS[libraries.index(library) % len(_COLOURS)]
             marker = _MARKERS[methods.index(method) % len(_MARKERS)]
             _error_dots(axes, dots.sort_values("error"), colour, marker)
@@ -127,10 +131,10 @@ def peers(peers: pd.DataFrame) -> Figure:
     size = (7.4, _LINE * (len(peers) + peers.peer.nunique()) + 1)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    for peer, panel in peers.groupby("peer", sort=True):
+    for peer, panel in groups(peers.sort_values("peer", kind="stable"), "peer"):
         names.append(" ".join(filter(None, (str(peer), panel.version.iloc[0]))))
         panel = panel.sort_values(["method", "workload", "batch", "variant"], kind="stable")
-        for row in panel.itertuples():
+        for row in lines(panel):
             _peer_dots(axes, len(names), row)
             names.append(_peer_label(row))
     axes.axvline(1, color=_GREY, linewidth=1, zorder=0)
@@ -139,7 +143,9 @@ def peers(peers: pd.DataFrame) -> Figure:
         label.set_fontweight("normal" if "," in label.get_text() else "bold")
     _ratio_axis(axes, _RATIOS, count=12)
     axes.set_xlabel("right of 1: xaijax takes less", fontsize=_TEXT + 1)
-    _legend(figure, [_key(t, m, c, c if n == "ratio" else "white") for n, (m, c, t) in _PARTS.items()])
+    _legend(
+        figure, [_key(t, m, c, c if n == "ratio" else "white") for n, (m, c, t) in _PARTS.items()]
+    )
     return figure
 
 
@@ -172,7 +178,7 @@ def _grid(costs: pd.DataFrame) -> tuple[Figure, list[_Cell]]:
     cells = []
     for axes, workload in zip(columns, workloads, strict=True):
         axes.set_title(_wrapped(str(workload), 20), fontsize=_TEXT)
-        for row in costs[costs.workload == workload].itertuples():
+        for row in lines(where(costs, costs.workload == workload)):
             batch, colour = batches.index(row.batch), _FAMILIES[str(row.family)]
             line = methods.index(str(row.method))
             height = line + 0.4 * (batch - (len(batches) - 1) / 2) / len(batches)
@@ -228,7 +234,7 @@ def _curve(axes: Axes, number: int, curve: pd.DataFrame, text: str) -> None:
 
 def _error_dots(axes: Axes, dots: pd.DataFrame, colour: str, marker: str) -> None:
     axes.plot(dots.error, dots.seconds, color=colour, linewidth=0.6, alpha=0.6)
-    for dot in dots.itertuples():
+    for dot in lines(dots):
         axes.plot([dot.error] * 2, [dot.seconds_q25, dot.seconds_q75], color=colour, linewidth=0.9)
         face = colour if dot.reached else "white"
         axes.plot(dot.error, dot.seconds, marker=marker, color=colour, mfc=face, **_DOT)

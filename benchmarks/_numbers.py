@@ -5,14 +5,14 @@ interval needs there is a median and no interval: its ends are NaN.
 """
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+import xaijax
 from benchmarks import _rows, _timing
 from benchmarks._timing import FEWEST_ROUNDS, Ratio
 
@@ -25,6 +25,13 @@ FLAT = 1.10
 #: What happens before the first answer, each with seconds of its own.
 STEPS = ("trace", "lower", "compile", "first")
 _MIB = 2**20
+# What the methods of a package do with the model; the others hide parts of the input.
+_FAMILIES = {
+    "activation": "CAM",
+    "gradient": "gradient",
+    "propagation": "gradient",
+    "combine": "gradient",
+}
 # A network whose useful work is convolutions, which have a peak of their own.
 _CONVOLUTIONAL = ("resnet", "efficientnet", "vgg", "squeezenet")
 
@@ -91,9 +98,10 @@ def family(row: dict[str, Any]) -> str:
     """What a method does with the model, which is what its limit depends on."""
     if row.get("evaluation") == "none":
         return "no model"
-    if re.search(r"(^|_)cam(_|\b)", row["method"]) and row.get("kind") != "metric":
-        return "CAM"
-    return "gradient" if row.get("evaluation") == "gradient" else "sampling"
+    name = row["method"].partition(",")[0]
+    package = getattr(getattr(xaijax, name, None), "__module__", "").split(".")
+    kind = _FAMILIES.get(package[1]) if len(package) > 1 else None
+    return kind or ("gradient" if row.get("evaluation") == "gradient" else "sampling")
 
 
 def is_image(workload: str) -> bool:
@@ -202,21 +210,21 @@ def _curve(row: dict[str, Any]) -> dict[str, Any]:
 
 def slopes(points: pd.DataFrame) -> pd.DataFrame:
     """A line for each curve: its slope, how far it is flat, and the slope from there on."""
-    lines = []
+    fitted = []
     keys = ["benchmark", "axis", "workload", "method"]
-    for names, curve in points.groupby(keys, sort=False):
+    for names, curve in groups(points, keys):
         curve = curve.sort_values("value")
         found = slope(curve.value, curve.seconds)
         rest = curve[curve.value >= found.flat] if found.flat is not None else curve.iloc[:0]
         beyond = slope(rest.value, rest.seconds)
-        ends = {"from": curve.value.iloc[0], "to": curve.value.iloc[-1], "points": len(curve)}
+        ends = {"start": curve.value.iloc[0], "end": curve.value.iloc[-1], "points": len(curve)}
         whole = {"slope": found.slope, "slope_low": found.low, "slope_high": found.high}
         after = {"beyond": beyond.slope, "beyond_low": beyond.low, "beyond_high": beyond.high}
         noisy = bool(curve.noisy.any())
         named = dict(zip(keys, names, strict=True))
         flat = {"flat_to": _known(found.flat)}
-        lines.append({**named, **ends, **whole, **flat, **after, "noisy": noisy})
-    return pd.DataFrame(lines)
+        fitted.append({**named, **ends, **whole, **flat, **after, "noisy": noisy})
+    return pd.DataFrame(fitted)
 
 
 def slope(values: Sequence[float], seconds: Sequence[float]) -> Slope:
@@ -228,7 +236,7 @@ def slope(values: Sequence[float], seconds: Sequence[float]) -> Slope:
     flat = float(np.asarray(values)[same][-1]) if same.sum() > 1 else None
     if len(x) < 2:
         return Slope(math.nan, math.nan, math.nan, flat)
-    fit = stats.linregress(x, y)
+    fit: Any = stats.linregress(x, y)
     if len(x) < 3:
         return Slope(float(fit.slope), math.nan, math.nan, flat)
     half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr
@@ -272,20 +280,35 @@ def skipped(runs: Sequence[Run]) -> pd.DataFrame:
     return _table(runs, "skipped", lambda row: {"what": row["what"], "why": row["why"]})
 
 
+def lines(table: pd.DataFrame) -> Iterator[Any]:
+    """The lines of a table; what they hold is known by the name of the column, which no type tells."""
+    yield from table.itertuples()
+
+
+def groups(table: pd.DataFrame, keys: str | list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The parts of a table that agree in some columns, in the order of the first line of each."""
+    yield from table.groupby(keys, sort=False)
+
+
+def where(table: pd.DataFrame, flags: Any) -> pd.DataFrame:
+    """The lines of a table that are flagged."""
+    return table.loc[flags]
+
+
 def _table(runs: Sequence[Run], kind: str, line: Any) -> pd.DataFrame:
-    lines = []
+    found = []
     for run in runs:
         for number, row in enumerate(run.rows, 2):
             if row.get("row") != kind:
                 continue
             try:
-                lines.append({"benchmark": run.name, **line(row)})
+                found.append({"benchmark": run.name, **line(row)})
             except KeyError as error:
                 raise ValueError(
                     f"benchmarks: line {number} of '{run.name}.jsonl', a row '{kind}', must have "
                     f"{error}, got {', '.join(row)}; run it again."
                 ) from error
-    return pd.DataFrame(lines)
+    return pd.DataFrame(found)
 
 
 def _named(name: str, found: Ratio | None) -> dict[str, float]:
