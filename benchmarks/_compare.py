@@ -49,6 +49,9 @@ class Comparison(NamedTuple):
     table: pd.DataFrame
     text: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 def compare(a: Path, b: Path, force: bool = False) -> Comparison:
     """How the results in b differ from those in a.

@@ -252,7 +252,8 @@ def _error(row: dict[str, Any]) -> dict[str, Any]:
     low, median, high = np.quantile(row["seconds"], [0.25, 0.5, 0.75])
     names = ("workload", "method", "library", "wanted", "coalitions", "error", "reached")
     spread = {"seconds": median, "seconds_q25": low, "seconds_q75": high}
-    return {**{n: row.get(n) for n in names}, **spread, "rounds": len(row["seconds"])}
+    named = {name: row[name] for name in names}
+    return {**named, **spread, "rounds": len(row["seconds"]), **_control(row)}
 
 
 def measures(runs: Sequence[Run]) -> pd.DataFrame:
@@ -270,6 +271,7 @@ def _measure(row: dict[str, Any]) -> dict[str, Any]:
         "seconds_q75": high,
         "base": row.get("base"),
         **_named("ratio", over(row["seconds"], base) if base else None),
+        "difference": _known(row.get("largest_difference")),
         "rounds": len(row["seconds"]),
         **_control(row),
     }

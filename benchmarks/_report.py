@@ -378,12 +378,15 @@ _ERRORS = (
     ("reached", lambda row: "yes" if row.reached else "**no**"),
     _column("coalitions"),
     ("ms [quartiles]", _milliseconds),
+    _NOISY,
 )
 _MEASURES = (
+    _column("benchmark"),
     _column("what"),
     ("ms [quartiles]", _milliseconds),
     ("base", lambda row: row.base or ""),
-    ("over the base", lambda row: _interval(row.ratio, row.ratio_low, row.ratio_high) + _few(row)),
+    ("over the base", lambda row: _ratio(row, "ratio") + _few(row)),
+    ("difference", lambda row: _number(row.difference, 2)),
     _NOISY,
 )
 
