@@ -210,6 +210,8 @@ def _curve(row: dict[str, Any]) -> dict[str, Any]:
 
 def slopes(points: pd.DataFrame) -> pd.DataFrame:
     """A line for each curve: its slope, how far it is flat, and the slope from there on."""
+    if points.empty:
+        return points
     fitted = []
     keys = ["benchmark", "axis", "workload", "method"]
     for names, curve in groups(points, keys):
