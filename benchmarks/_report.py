@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarks import _figures, _numbers
+from benchmarks import _figures, _numbers, _rows
 from benchmarks._numbers import (
     FLAT,
     GRADIENT_BATCH,
@@ -187,14 +187,20 @@ def _gpu(folder: Path, runs: Sequence[Run]) -> str:
             head + f"All of this was measured on a GPU, {runs[0].header['machine'].get('device')}."
         )
     links = []
-    for beside in sorted(folder.resolve().parent.iterdir()):
-        if beside == folder.resolve() or not any(beside.glob("*.jsonl")):
-            continue
-        header = _numbers.load(beside)[0].header
-        if _on_gpu(header):
+    for beside in sorted(folder.resolve().parent.glob("*/")):
+        header = None if beside == folder.resolve() else _header(beside)
+        if header is not None and _on_gpu(header):
             device = header["machine"].get("device")
             links.append(f"The same on {device}: [{beside.name}](../{beside.name}/report.md).")
     return head + ("\n\n".join(links) or _NO_GPU)
+
+
+def _header(folder: Path) -> dict[str, Any] | None:
+    """Of the first file of a folder; None where there is none that can be read."""
+    try:
+        return _rows.read(next(iter(_rows.files(folder))))[0]
+    except ValueError:
+        return None
 
 
 def _on_gpu(header: dict[str, Any]) -> bool:
