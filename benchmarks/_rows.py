@@ -58,7 +58,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(line))
         except ValueError as error:
-            raise ValueError(f"benchmarks: '{path}', line {number}, must be JSON: {error}") from error
+            raise ValueError(
+                f"benchmarks: '{path}', line {number}, must be JSON: {error}"
+            ) from error
     if not rows or rows[0].get("version") != VERSION:
         got = rows[0].get("version") if rows else "an empty file"
         raise ValueError(
@@ -75,7 +77,9 @@ def files(folder: Path) -> Iterator[Path]:
     """
     found = sorted(folder.glob("*.jsonl"))
     if not found:
-        raise ValueError(f"benchmarks: '{folder}' must hold results, got no *.jsonl; run one first.")
+        raise ValueError(
+            f"benchmarks: '{folder}' must hold results, got no *.jsonl; run one first."
+        )
     yield from found
 
 
@@ -84,7 +88,9 @@ def machine() -> dict[str, Any]:
     return {
         "device": jax.devices()[0].device_kind,
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 

@@ -1,9 +1,9 @@
 """The peers beside ours: each in a process of its own, on the same inputs and weights, in the same rounds.
 
 A process of a peer is asked for one call at a time and answers with its seconds, while this one waits: the two never
-compute at the same time. All methods of a workload run in the same rounds, in random order, with the bare model of both
+compute at the same time. Methods of a workload run in the same rounds, in random order, with the bare model of both
 sides, so that a ratio of two explainers splits into the ratio of their models and that of their overheads. PyTorch is
-measured as it comes and as fast as it gets. What takes longer than a second gets fewer rounds.
+measured as it comes and as fast as it gets. Slow methods get fewer rounds.
 """
 
 import contextlib
@@ -32,8 +32,10 @@ VARIANTS = {
     "cpu": {"plain": "as it comes", "best": "channels last, allocator thresholds raised"},
     "gpu": {"plain": "as it comes", "best": "channels last, cuDNN benchmark"},
 }
-# The seconds of a call from which there are fewer rounds, and how many of them there are then.
-_SLOW, _FEW = 1.0, 8
+# Methods of which a call takes longer than this run in rounds of their own.
+_SLOW = 1.0
+# There are as many rounds as fit into this time, but not fewer than say something.
+_SECONDS = 60.0
 # Beyond this a call of a peer is not measured.
 _PATIENCE = 60.0
 
@@ -62,13 +64,15 @@ class Worker:
           PeerError: it ended, and with what last line.
         """
         process = self.process = self.process or self._start()
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         with contextlib.suppress(BrokenPipeError):  # it has ended, as the answer will say
             process.stdin.write(json.dumps({"do": do, **command}) + "\n")
             process.stdin.flush()
         answer = process.stdout.readline()
         if not answer:
-            status, self.process = process.wait(), None
+            status = process.wait()
+            self._forget()
             lines = self.errors.read_text("utf-8", errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "nothing said")
             raise PeerError(f"its process ended with status {status}: {last.strip()}")
@@ -102,7 +106,13 @@ class Worker:
     def __exit__(self, *_: Any) -> None:
         if self.process:
             self.process.kill()
-            self.process.wait()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Wait for a process that ends, and close its pipes; what was not sent is lost."""
+        assert self.process
+        with contextlib.suppress(BrokenPipeError), self.process:
+            self.process = None
 
 
 def _threads() -> int:
@@ -133,6 +143,8 @@ def run(
             writer.add("skipped", what=name, why=why)
         else:
             there.append(name)
+    if not there:
+        return
     with tempfile.TemporaryDirectory() as folder:
         data = Data(Path(folder), device)
         write(data, with_networks=any(LIBRARIES[name].is_torch for name in there))
@@ -168,11 +180,11 @@ def _library(writer: Writer, name: str, data: Data, rounds: int) -> None:
 
 
 class _Ready(NamedTuple):
-    """A method that both sides have done once: the seconds of the slower, and the differences by variant."""
+    """A method that both sides have done once: the seconds of a call of ours and of theirs, and the differences."""
 
     pair: Pair
-    seconds: float
-    differences: dict[str, float]
+    seconds: list[float]
+    differences: dict[str, float | None]
 
 
 def measure(
@@ -186,13 +198,12 @@ def measure(
         except PeerError as error:
             what = f"{name}, {pair.method}, {workload.name}"
             yield {"row": "skipped", "what": what, "why": str(error)}
-    groups = [
-        ([r for r in ready if r.seconds < _SLOW], rounds),
-        ([r for r in ready if _SLOW <= r.seconds], min(_FEW, rounds)),
-    ]
-    for group, count in groups:
-        if group:
-            yield from _measure_group(name, workload, workers, group, count)
+    quick = [r for r in ready if max(r.seconds) < _SLOW]
+    slow = [r for r in ready if max(r.seconds) >= _SLOW]
+    for group in filter(None, (quick, slow)):
+        fit = int(_SECONDS / sum(sum(r.seconds) for r in group))
+        count = int(np.clip(fit, min(_timing.FEWEST_ROUNDS, rounds), rounds))
+        yield from _measure_group(name, workload, workers, group, count)
 
 
 def _once(workload: Workload, pair: Pair, workers: Mapping[str, Worker]) -> _Ready:
@@ -204,7 +215,7 @@ def _once(workload: Workload, pair: Pair, workers: Mapping[str, Worker]) -> _Rea
         if seconds[-1] > _PATIENCE:
             why = f"a call took {seconds[-1]:.0f} s, more than {_PATIENCE:.0f} s"
             raise PeerError(why)
-    return _Ready(pair, max(*seconds, _timing.timer(pair.ours)()), differences)
+    return _Ready(pair, [_timing.timer(pair.ours)(), *seconds], differences)
 
 
 def _measure_group(
@@ -216,12 +227,12 @@ def _measure_group(
 ) -> Iterator[dict[str, Any]]:
     """Interleave methods with the bare models of both sides; the first method of ours is the control."""
     timers: dict[str, _timing.Timer] = {}
-    for bare in dict.fromkeys(ready.pair.bare for ready in group):
+    for bare in dict.fromkeys(ready.pair.bare for ready in group if ready.pair.bare):
         jax.block_until_ready(workload.bare[bare]())
         timers[f"ours: {bare}"] = _timing.timer(workload.bare[bare])
     for pair in (ready.pair for ready in group):
         timers[f"ours: {pair.method}"] = _timing.timer(pair.ours)
-    asked = dict.fromkeys(m for r in group for m in (r.pair.bare, r.pair.method))
+    asked = dict.fromkeys(m for r in group for m in (r.pair.bare, r.pair.method) if m)
     for variant, worker in workers.items():
         for method in asked:
             timers[f"{variant}: {method}"] = worker.timer(f"{workload.name}: {method}")
@@ -250,8 +261,8 @@ def _row(
         "bare": pair.bare,
         "ours": seconds[f"ours: {pair.method}"],
         "theirs": seconds[f"{variant}: {pair.method}"],
-        "our_bare": seconds[f"ours: {pair.bare}"],
-        "their_bare": seconds[f"{variant}: {pair.bare}"],
+        "our_bare": seconds[f"ours: {pair.bare}"] if pair.bare else None,
+        "their_bare": seconds[f"{variant}: {pair.bare}"] if pair.bare else None,
         "rounds": len(seconds["control"]),
         "difference": ready.differences[variant],
         "compared": pair.compared,

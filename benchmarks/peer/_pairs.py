@@ -12,6 +12,7 @@ import xaijax
 from benchmarks.peer._data import SIZE, Data, efficientnet
 
 Run = Callable[[], Any]
+Common = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Pair(NamedTuple):
@@ -20,17 +21,17 @@ class Pair(NamedTuple):
     Attributes:
       method: its name, which the peer's has as well.
       ours: explains the batch.
-      bare: the evaluation of the model that it is held against, of `Workload.bare`.
+      bare: the evaluation of the model that it is held against, of `Workload.bare`; None where it asks no model.
       compared: what of the outputs is compared.
-      common: brings our output and theirs into the form in which they are compared.
+      common: brings our output and theirs into the form in which they are compared; None where they are not.
       deterministic: both should be equal up to rounding or a difference that `compared` names.
     """
 
     method: str
     ours: Run
-    bare: str
+    bare: str | None
     compared: str
-    common: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    common: Common | None
     deterministic: bool = True
 
 
@@ -120,7 +121,7 @@ def channels_last(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.
     return ours, np.moveaxis(theirs, 1, -1)
 
 
-def of_segments(labels: np.ndarray) -> Any:
+def of_segments(labels: np.ndarray) -> Common:
     """Ours is a value for each superpixel, theirs one for each pixel and channel."""
 
     def common(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,9 +137,11 @@ def scaled(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.stack(shown), np.stack(given)
 
 
-def difference(pair: Pair, theirs: np.ndarray) -> float:
+def difference(pair: Pair, theirs: np.ndarray) -> float | None:
     """The largest difference, as a part of the largest value of theirs."""
     ours = np.asarray(jax.block_until_ready(pair.ours()), np.float64)
+    if pair.common is None:
+        return None
     a, b = pair.common(ours, np.asarray(theirs, np.float64))
     largest = np.abs(b).max()
     return float(np.abs(a - b).max() / largest) if largest else float(np.abs(a).max())

@@ -74,7 +74,10 @@ def network(data: Data, name: str) -> Any:
     if name == "efficientnet_lite0":
         package: Any = importlib.import_module("efficientnet_lite_pytorch")
         weights = importlib.import_module("xaijax.models._efficientnet_lite")
-        net, path = package.EfficientNet.from_name("efficientnet-lite0"), weights._find_imagenet_weights()
+        net, path = (
+            package.EfficientNet.from_name("efficientnet-lite0"),
+            weights._find_imagenet_weights(),
+        )
     else:
         net, path = getattr(torchvision().models, name)(), data.weights(name)
     net.load_state_dict(torch.load(path, weights_only=True))
@@ -122,4 +125,3 @@ def bare(net: Any, xs: Any, target: int) -> dict[str, Callable[[], Any]]:
         return torch.autograd.grad(net(x)[:, target].sum(), x)[0]
 
     return {"bare forward": forward, "bare gradient": gradient}
-
