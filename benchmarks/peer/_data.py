@@ -79,14 +79,14 @@ def _mlp(layers: list[jax.Array], x: jax.Array) -> jax.Array:
 
 def write(folder: Path) -> None:
     """Write what needs no network: images, superpixels, the table and its models."""
-    from benchmarks import _workload
+    from benchmarks import workloads
 
-    image, _, _ = _workload.photo()
-    np.save(folder / "images.npy", np.asarray(_workload.images(8)))
+    image, _ = workloads.photograph()
+    np.save(folder / "images.npy", np.asarray(workloads.workload("efficientnet_lite0").xs))
     np.save(folder / "segments.npy", xaijax.superpixels(image))
-    np.save(folder / "rows.npy", _workload.breast_cancer()[0])
+    np.save(folder / "rows.npy", workloads.breast_cancer()[0])
     for num_features in (30, 12):
-        layers = jax.tree.leaves(_workload.table_model(num_features))
+        layers = jax.tree.leaves(workloads.table_model(num_features))
         np.savez(folder / f"mlp{num_features}.npz", *map(np.asarray, layers))
 
 
