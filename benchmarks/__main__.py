@@ -1,7 +1,7 @@
 """Measure explainers and metrics, and make tables and figures of the results.
 
 python -m benchmarks list
-python -m benchmarks run [NAME ...] [--peers] [--device cpu|gpu] [--out DIR] [--rounds N] [--only TEXT]
+python -m benchmarks run [NAME ...] [--peers] [--device cpu|gpu] [--out DIR] [--rounds N] [--only PATTERN]
 python -m benchmarks run --quick
 python -m benchmarks compare A B [--force]
 python -m benchmarks report DIR
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     run.add_argument("--out", type=Path, help="default: benchmarks/results/DEVICE")
     run.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}")
-    run.add_argument("--only", default="", metavar="TEXT", help="groups whose name has this part")
+    run.add_argument("--only", default="", metavar="PATTERN", help="groups whose name matches")
     run.set_defaults(do=_run)
     compare = commands.add_parser("compare", help="two folders of results")
     compare.add_argument("a", type=Path)

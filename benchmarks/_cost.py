@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -164,10 +165,11 @@ def bare(workload: Workload, evaluation: Evaluation, chunks: Sequence[int]) -> B
     looks = [{chunk: run() for chunk, run in timers.items()} for _ in range(_LOOKS)]
     best = min(timers, key=lambda chunk: min(look[chunk] for look in looks))
     arguments = (f, workload.batch(best), target)
-    with xaijax.plain_convolutions():  # a fast form may take more operations
-        traced = jax.jit(program.__wrapped__).trace(f, workload.batch(1), target)
-    # A GPU's convolutions are calls of a library, whose operations XLA does not count.
-    plain = traced.lower(lowering_platforms=("cpu",))
+    # As it is written: a fast form may take more operations. On the CPU: a GPU's convolutions are calls of a library,
+    # whose operations XLA does not count.
+    shapes = jax.eval_shape(lambda *a: a, f, workload.batch(1), target)
+    with xaijax.plain_convolutions(), jax.default_device(jax.devices("cpu")[0]):
+        plain = jax.jit(program.__wrapped__).lower(*shapes)
     moved = (program.lower(*arguments).compile().cost_analysis() or {}).get("bytes accessed", 0.0)
     flops = (plain.cost_analysis() or {}).get("flops", 0.0)
     return Bare(timers[best], best, flops, moved / best)
@@ -202,9 +204,9 @@ def measure_groups(
     rounds: int,
     only: str,
 ) -> None:
-    """Measure the groups of a benchmark whose name has the given part, one after another."""
+    """Measure the groups of a benchmark whose name matches, one after another."""
     for name, make in groups.items():
-        if only not in name:
+        if not re.search(only, name):
             continue
         try:
             cases = make()

@@ -83,7 +83,7 @@ def groups() -> dict[str, Callable[[], list[Case]]]:
 
 
 def run(writer: Writer, *, rounds: int, only: str = "") -> None:
-    """Measure all groups whose name has the given part."""
+    """Measure all groups whose name matches."""
     measure_groups("metrics", groups(), writer, rounds=rounds, only=only)
 
 
