@@ -236,7 +236,7 @@ def _on_probabilities(run: Callable[..., Any]) -> Callable[..., Any]:
     return lambda f, x, target, key: run(xaijax.probabilities(f), x, target, key)
 
 
-def rows(batch: int = 64) -> list[Case]:
+def rows(batch: int = 16) -> list[Case]:
     """The sampling methods on rows of a table, one row after another."""
     w = workload("breast_cancer")
     X, _ = breast_cancer()
