@@ -235,7 +235,7 @@ def test_a_report_has_every_number_and_bold_ones(reported):
         "40.0 % of conv",
         "40.0 % of GEMM",
         "20.0 %",
-        "| 1.00 [1.00, 1.01] ",
+        "| 1.00 [1.00, 1.00] ",
         "**no**",
         "import jax",
     ):
