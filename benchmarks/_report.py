@@ -65,7 +65,7 @@ def report(folder: Path) -> list[Path]:
     figures = _drawn(costs, found["peers"], points, slopes, found["errors"])
     files = [file for table in tables for file in _save_table(table, folder / "tables")]
     files += [file for name in figures for file in _save_figure(figures[name], folder, name)]
-    parts = [_head(folder, runs), _exceptions(costs, found["peers"], _numbers.skipped(runs))]
+    parts = [_head(runs), _exceptions(costs, found["peers"], _numbers.skipped(runs))]
     parts += [_notes(folder), _cost_sections(costs, figures), _sections(tables, figures)]
     write(folder / "report.md", "\n\n".join(filter(None, [*parts, _gpu(folder, runs)])) + "\n")
     return [folder / "report.md", *files]
@@ -88,7 +88,7 @@ def control_line(run: Run) -> str:
 # The page
 
 
-def _head(folder: Path, runs: Sequence[Run]) -> str:
+def _head(runs: Sequence[Run]) -> str:
     machines = dict.fromkeys(_machine(run) for run in runs)
     versions = dict.fromkeys(_versions(run) for run in runs)
     head = ["| results | commit | rounds | load before | |", "|---|---|---|---|---|"]

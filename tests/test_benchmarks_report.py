@@ -16,6 +16,7 @@ from benchmarks import _figures, _numbers, _rows
 from benchmarks._compare import compare
 from benchmarks._report import report
 from benchmarks.asv import suite
+from benchmarks.asv.suite import explainers, metrics
 
 RESNET, MLP = "ResNet-50, 224 x 224 (v1)", "MLP 64-64, breast cancer, 30 features (v1)"
 MACHINE = {"device": "cpu", "cpu": "a CPU", "cores": 2, "xla_flags": ""}
@@ -234,7 +235,7 @@ def test_a_report_has_every_number_and_bold_ones(reported):
         "40.0 % of conv",
         "40.0 % of GEMM",
         "20.0 %",
-        "| 1.00 [1.00, 1.01] ",
+        "| 1.00 [1.00, 1.00] ",
         "**no**",
         "import jax",
     ):
@@ -475,3 +476,17 @@ def test_asv_finds_its_classes_where_its_file_says():
     settings = json.loads((folder.parent / "asv.conf.json").read_text("utf-8"))
     assert (folder.parent / settings["benchmark_dir"]).samefile(folder)
     assert (folder.parent / settings["repo"] / "pyproject.toml").exists()
+
+
+def test_asv_runs_an_explainer():
+    kind = explainers.BreastCancer
+    (methods,) = kind.params
+    assert "kernel_shap" in methods
+    assert "breast cancer, 30 features" in kind.version
+    assert "(v" in kind.version
+    instance = kind()
+    instance.setup("integrated_gradients")
+    instance.time_call("integrated_gradients")
+    assert instance.track_flops("integrated_gradients") > 0
+    assert {"Resnet50Maps", "EfficientnetLite0Sampling", "Minilm"} <= vars(explainers).keys()
+    assert "Removal" in vars(metrics)
