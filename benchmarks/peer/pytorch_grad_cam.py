@@ -5,13 +5,13 @@ network once for each channel, at the 320 channels of the last block of Efficien
 """
 
 import functools
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import xaijax
 from benchmarks.peer import _torch
 from benchmarks.peer._data import Data
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import Images, Pair, Workload, image_workload, scaled
 
 _BATCHES = (8, 1)
@@ -75,8 +75,8 @@ def methods(data: Data) -> dict[str, Callable[[], Any]]:
 
 def _map(name: str, net: Any, layer: Any, xs: Any, target: int) -> Any:
     """As its documentation calls it; its hooks are gone afterwards, or other methods would run them as well."""
-    package: Any = importlib.import_module("pytorch_grad_cam")
-    kinds: Any = importlib.import_module("pytorch_grad_cam.utils.model_targets")
+    package = load("pytorch_grad_cam")
+    kinds = load("pytorch_grad_cam.utils.model_targets")
     maker, layers = getattr(package, name), [] if name == "FullGrad" else [layer]
     with maker(model=net, target_layers=layers) as explain:
         if name == "FinerCAM":

@@ -10,6 +10,7 @@ import numpy as np
 import xaijax
 from benchmarks.peer import _torch
 from benchmarks.peer._data import Data
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import Images, Pair, Workload, channels_last, image_workload
 from xaijax.propagation import epsilon_alpha2_beta1, epsilon_gamma_box, epsilon_plus
 
@@ -27,14 +28,13 @@ _OURS: dict[str, Callable[[], Any]] = {
 
 def methods(data: Data) -> dict[str, Callable[[], Any]]:
     """Theirs."""
-    import torch
+    torch = load("torch")
 
     _torch.torchvision()
-    from zennit import composites
-    from zennit.torchvision import ResNetCanonizer
+    composites, canonizer = load("zennit.composites"), load("zennit.torchvision").ResNetCanonizer
 
     net, target, device = _torch.network(data, _NETWORK), data.target(_NETWORK), _torch.device(data)
-    merged = {"canonizers": [ResNetCanonizer()]}
+    merged = {"canonizers": [canonizer()]}
     low, high = (torch.from_numpy(end)[None, :, None, None].to(device) for end in (_LOW, _HIGH))
     rules = {
         "epsilon_plus": composites.EpsilonPlus(**merged),
@@ -52,7 +52,7 @@ def methods(data: Data) -> dict[str, Callable[[], Any]]:
 
 
 def _relevance(composite: Any, net: Any, xs: Any, target: int) -> Any:
-    import torch
+    torch = load("torch")
 
     x = xs.detach().requires_grad_()
     with composite.context(net) as modified:
