@@ -52,7 +52,8 @@ def _image(data: Data) -> dict[str, Callable[[], Any]]:
     images = load("lime.lime_image")
 
     labels, (x,), target = data.read("segments"), data.images(1), data.target(_NETWORK)
-    predict = asked_in_numpy(xaijax.probabilities(efficientnet()), _CHUNK)
+    f = xaijax.probabilities(efficientnet())
+    predict = asked_in_numpy(f, _CHUNK)
     explainer = images.LimeImageExplainer(kernel_width=_WIDTH, random_state=0)
 
     def explain() -> np.ndarray:
@@ -66,14 +67,13 @@ def _image(data: Data) -> dict[str, Callable[[], Any]]:
             num_samples=_IMAGES,
             batch_size=_CHUNK,
             segmentation_fn=lambda _: labels,
-            progress_bar=False,
         )
         return _weights(found.local_exp[target], labels.max() + 1)[None]
 
     prefix = image_workload(_NETWORK, 1)
     return {
         f"{prefix}: lime": explain,
-        f"{prefix}: bare forward": functools.partial(predict, x[None]),
+        f"{prefix}: bare forward": functools.partial(asked_in_numpy(f, 1), x[None]),
     }
 
 

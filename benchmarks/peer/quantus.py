@@ -137,7 +137,7 @@ def _score(metric: Any, arrays: dict[str, Any]) -> np.ndarray:
     """Some of its metrics write into the attributions."""
     a = arrays["a_batch"]
     found = metric(**{**arrays, "a_batch": None if a is None else a.copy()})
-    return np.asarray(found, float)
+    return np.asarray(list(found.values()) if isinstance(found, dict) else found, float)
 
 
 def _gradient(data: Data, model: Any, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
