@@ -61,6 +61,10 @@ class Data(NamedTuple):
         rows = self.table(num_features)
         return rows[:: len(rows) // _BACKGROUND][:_BACKGROUND]
 
+    def columns(self, num_features: int = 30) -> Any:
+        """The same as a mask of ours."""
+        return xaijax.columns(jnp.asarray(self.background(num_features)))
+
     def table_model(self, num_features: int = 30) -> Any:
         """The MLP of the table, which answers with probabilities."""
         with np.load(self.folder / f"mlp{num_features}.npz") as weights:

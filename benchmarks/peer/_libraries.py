@@ -1,8 +1,9 @@
 """The peers: where each is found, and how it is installed."""
 
+import importlib
 import importlib.metadata
 import importlib.util
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Library(NamedTuple):
@@ -46,6 +47,11 @@ LIBRARIES = {
     "shap": Library("shap", ("shap",), "pip install shap==0.51.0"),
     "shapiq": Library("shapiq", ("shapiq",), "pip install shapiq==1.4.1"),
 }
+
+
+def load(name: str) -> Any:
+    """A module of a peer, which is there in its own process only."""
+    return importlib.import_module(name)
 
 
 def missing(library: Library) -> list[str]:

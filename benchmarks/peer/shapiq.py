@@ -8,6 +8,7 @@ import numpy as np
 
 import xaijax
 from benchmarks.peer._data import Data
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import Workload
 from benchmarks.peer._tables import Asked, Table
 
@@ -17,7 +18,7 @@ _WALKS = 10
 
 def methods(data: Data) -> dict[str, Callable[[], Any]]:
     """Theirs."""
-    from shapiq import approximator
+    approximator = load("shapiq.approximator")
 
     asked, few = Asked(data), Asked(data, 12)
     num_features = asked.rows.shape[1]
@@ -55,7 +56,7 @@ def _game(asked: Asked, row: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 def _interactions(asked: Asked, row: np.ndarray) -> np.ndarray:
     """Those of two features, and of single ones in the diagonal."""
-    import shapiq
+    shapiq = load("shapiq")
 
     found = shapiq.ExactComputer(_game(asked, row), row.size)("k-SII", 2)
     return found.get_n_order_values(2) + np.diag(found.get_n_order_values(1))
@@ -63,12 +64,12 @@ def _interactions(asked: Asked, row: np.ndarray) -> np.ndarray:
 
 def pairs(data: Data) -> Iterator[Workload]:
     """Ours."""
-    table, mask = Table(data), xaijax.columns(data.background())
+    table, mask = Table(data), data.columns()
     kernel = functools.partial(xaijax.kernel_shap, mask=mask, num_samples=_COALITIONS)
     walks = functools.partial(xaijax.permutation_shap, mask=mask, num_permutations=_WALKS)
     yield table.workload(
         table.random("kernel_shap", kernel), table.random("permutation_shap", walks)
     )
-    few, behind = Table(data, 12), xaijax.columns(data.background(12))
+    few, behind = Table(data, 12), data.columns(12)
     pairs = functools.partial(xaijax.shapley_interactions, mask=behind, index="k-SII")
     yield few.workload(few.pair("shapley_interactions", pairs, "values of features and pairs"))

@@ -1,4 +1,4 @@
-"""zennit beside our layer-wise relevance propagation, on ResNet-50 with random weights: one image and eight."""
+"""zennit beside our layer-wise relevance propagation, of one image on ResNet-50 with random weights."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ import numpy as np
 import xaijax
 from benchmarks.peer import _torch
 from benchmarks.peer._data import Data
+from benchmarks.peer._libraries import load
 from benchmarks.peer._pairs import Images, Pair, Workload, channels_last, image_workload
 from xaijax.propagation import epsilon_alpha2_beta1, epsilon_gamma_box, epsilon_plus
 
 _NETWORK = "resnet50"
-_BATCHES = (8, 1)
 # The range of the pixels after the usual normalisation.
 _LOW = np.array([-2.118, -2.036, -1.804], np.float32)
 _HIGH = np.array([2.249, 2.429, 2.640], np.float32)
@@ -27,32 +27,28 @@ _OURS: dict[str, Callable[[], Any]] = {
 
 def methods(data: Data) -> dict[str, Callable[[], Any]]:
     """Theirs."""
-    import torch
+    torch = load("torch")
 
     _torch.torchvision()
-    from zennit import composites
-    from zennit.torchvision import ResNetCanonizer
+    composites, canonizer = load("zennit.composites"), load("zennit.torchvision").ResNetCanonizer
 
     net, target, device = _torch.network(data, _NETWORK), data.target(_NETWORK), _torch.device(data)
-    merged = {"canonizers": [ResNetCanonizer()]}
+    merged = {"canonizers": [canonizer()]}
     low, high = (torch.from_numpy(end)[None, :, None, None].to(device) for end in (_LOW, _HIGH))
     rules = {
         "epsilon_plus": composites.EpsilonPlus(**merged),
         "epsilon_gamma_box": composites.EpsilonGammaBox(low=low, high=high, **merged),
         "epsilon_alpha2_beta1": composites.EpsilonAlpha2Beta1(**merged),
     }
-    found: dict[str, Callable[[], Any]] = {}
-    for batch in _BATCHES:
-        xs, prefix = _torch.images(data, batch), image_workload(_NETWORK, batch)
-        runs = _torch.bare(net, xs, target)
-        for name, composite in rules.items():
-            runs[name] = functools.partial(_relevance, composite, net, xs, target)
-        found |= {f"{prefix}: {name}": run for name, run in runs.items()}
-    return found
+    xs, prefix = _torch.images(data, 1), image_workload(_NETWORK, 1)
+    runs = _torch.bare(net, xs, target)
+    for name, composite in rules.items():
+        runs[name] = functools.partial(_relevance, composite, net, xs, target)
+    return {f"{prefix}: {name}": run for name, run in runs.items()}
 
 
 def _relevance(composite: Any, net: Any, xs: Any, target: int) -> Any:
-    import torch
+    torch = load("torch")
 
     x = xs.detach().requires_grad_()
     with composite.context(net) as modified:
@@ -65,13 +61,12 @@ def _relevance(composite: Any, net: Any, xs: Any, target: int) -> Any:
 def pairs(data: Data) -> Iterator[Workload]:
     """Ours."""
     compared = "relevance of pixels; zennit leaves 1e-5 in the place of a norm that it merged"
-    for batch in _BATCHES:
-        images = Images(data, _NETWORK, batch)
-        found = [
-            Pair(name, images.program(_explain(make())), "bare gradient", compared, channels_last)
-            for name, make in _OURS.items()
-        ]
-        yield Workload(images.name, batch, images.bare(), found)
+    images = Images(data, _NETWORK, 1)
+    found = [
+        Pair(name, images.program(_explain(make())), "bare gradient", compared, channels_last)
+        for name, make in _OURS.items()
+    ]
+    yield Workload(images.name, 1, images.bare(), found)
 
 
 def _explain(composite: Any) -> Callable[..., jax.Array]:
