@@ -12,6 +12,7 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(do=_compare)
     report = commands.add_parser("report", help="tables and figures of a folder of results")
     report.add_argument("folder", type=Path)
-    report.set_defaults(do=_report)
+    report.set_defaults(do=lambda parser, options: _report(options.folder))
     return parser
 
 
@@ -80,9 +81,12 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error(
             f"--rounds must be at least {_FEWEST}, or no interval has a level of 95 %, got {options.rounds}"
         )
-    _choose(options.device)
-    if options.quick:
-        return _quick(options.update)
+    with tempfile.TemporaryDirectory() as cache:
+        _choose(options.device, cache)
+        return _quick(options.update) if options.quick else _run_all(options)
+
+
+def _run_all(options: argparse.Namespace) -> int:
     names = options.names or [n for n in NAMES if n != "peers" or options.peers]
     if options.peers and "peers" not in names:
         names.append("peers")
@@ -94,12 +98,17 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"interrupted: what was finished is in {out}", file=sys.stderr)
         return 130
-    return _report(parser, argparse.Namespace(folder=out))
+    return _report(out)
 
 
-def _choose(device: str) -> None:
-    """Before JAX is imported: which device, and on a GPU no more memory than is needed, or peers would have none."""
+def _choose(device: str, cache: str) -> None:
+    """Before JAX is imported: which device, and where programs are kept for the process that looks at memory.
+
+    On a GPU no more memory than is needed is taken, or peers would have none.
+    """
     os.environ["JAX_PLATFORMS"] = "cpu" if device == "cpu" else "cuda,cpu"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     if device == "gpu":
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -144,10 +153,10 @@ def _compare(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
     return 0
 
 
-def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+def _report(folder: Path) -> int:
     from benchmarks._report import report
 
-    for path in report(options.folder):
+    for path in report(folder):
         print(path)
     return 0
 

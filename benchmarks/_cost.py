@@ -214,11 +214,13 @@ def measure_groups(
             writer.add("skipped", what=name, why=str(error))
             continue
         print(f"  {name}: {len(cases)} methods", flush=True)
-        measure(cases, writer, rounds=rounds, peaks=_memory.peaks(benchmark, name))
+        measure(
+            cases, writer, rounds=rounds, peaks=functools.partial(_memory.peaks, benchmark, name)
+        )
 
 
 def measure(
-    cases: Sequence[Case], writer: Writer, *, rounds: int, peaks: Mapping[str, int]
+    cases: Sequence[Case], writer: Writer, *, rounds: int, peaks: Callable[[], Mapping[str, int]]
 ) -> None:
     """Measure cases of one workload in the same rounds, and write their rows.
 
@@ -226,7 +228,7 @@ def measure(
       cases: of one workload.
       writer: where the rows go.
       rounds: how many.
-      peaks: the peak bytes of each method, if they are known.
+      peaks: finds the peak bytes of each method, once all are compiled.
     """
     workload = cases[0].workload
     kinds = sorted({"forward", *(c.evaluation for c in cases if c.evaluation != "none")})
@@ -239,6 +241,7 @@ def measure(
         run = functools.partial(compiled, *case.arguments)
         found[case.method] |= _facts(case, compiled, run())
         timers[case.method] = timer(run)
+    peak = peaks()
     seconds = interleave(timers, rounds, control="forward", title=workload.name)
     control = ratio(seconds["control"], seconds["forward"])
     for case in cases:
@@ -262,7 +265,7 @@ def measure(
             seconds=seconds[case.method],
             control=control._asdict(),
             noisy=is_noisy(control),
-            peak_bytes=peaks.get(case.method, row.pop("device_peak_bytes")),
+            peak_bytes=peak.get(case.method, row.pop("device_peak_bytes")),
             **_peaks.rates(seconds),
             **row,
         )

@@ -73,7 +73,6 @@ _AGAIN: dict[str, dict[str, Any]] = {
     "relative_representation_stability": {"num_samples": 15},
     "input_invariance": {},
     "random_logit": {},
-    "efficient_mprt": {},
 }
 
 
@@ -153,6 +152,7 @@ def of_explainers() -> list[Case]:
 
     return [
         *found,
+        _case("efficient_mprt", {}, evaluation="gradient", evaluations=2),
         _case("adcc", {}, run=adcc),
         _case("repeatability", {}, run=repeatability, agnostic=True),
     ]

@@ -92,7 +92,7 @@ def test_a_row_says_what_the_bound_is(tmp_path, monkeypatch):
         _cost._peaks, "timers", lambda: dict.fromkeys(("gemm", "conv", "stream"), lambda: 1.0)
     )
     writer = _rows.Writer(tmp_path, "explainers", rounds=6)
-    _cost.measure([_case(batch=2)], writer, rounds=6, peaks={"lime": 7})
+    _cost.measure([_case(batch=2)], writer, rounds=6, peaks=lambda: {"lime": 7})
     header, row = _rows.read(writer.path)
     assert header["rounds"] == 6
     assert (row["evaluations"], row["batch"], row["peak_bytes"]) == (60, 2, 7)
@@ -159,7 +159,7 @@ def _benchmark(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("benchmarks.startup.run", run)
-    monkeypatch.setattr(command, "_choose", lambda device: None)
+    monkeypatch.setattr(command, "_choose", lambda device, cache: None)
 
 
 def test_an_interrupted_run_keeps_its_rows(tmp_path, monkeypatch, capsys):
