@@ -24,6 +24,7 @@ _KEYS = (
     "row",
     "method",
     "workload",
+    "evaluations",
     "batch",
     "axis",
     "value",

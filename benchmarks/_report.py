@@ -306,14 +306,14 @@ def _percent(share: float, of: str = "") -> str:
 
 
 def _quality(row: Any) -> str:
-    return f"{row.quality} {_number(row.quality_value, 2)}" if row.quality else ""
+    return f"{row.quality} {_number(row.quality_value, 2)}" if isinstance(row.quality, str) else ""
 
 
 def _evaluations(row: Any) -> str:
     kinds = {"forward": "forwards", "gradient": "gradients"}
     if row.evaluation not in kinds:
         return "none"
-    counted = "" if row.counted else " (not counted)"
+    counted = "" if row.counted else ", by definition"
     return f"{_number(row.evaluations, 4)} {kinds[row.evaluation]}{counted}"
 
 
