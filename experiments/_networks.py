@@ -12,7 +12,7 @@ from experiments._train import CNN, Examples, Trained, Training, train
 from xaijax import data
 
 
-def shapes_network(seed: int, *, epochs: int = 5, num_train: int = 5000) -> Trained:
+def shapes_network(seed: int, *, epochs: int = 5, num_train: int = 6000) -> Trained:
     """A network that tells `shapes` apart, one object to an image, and its accuracy on 2000 others.
 
     Args:
