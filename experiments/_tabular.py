@@ -129,37 +129,36 @@ def _logits(weights: Any, x: Float[Array, " d"]) -> Float[Array, " classes"]:
 
 def _forest(trees: dict[str, Array], x: Float[Array, " d"]) -> Float[Array, " classes"]:
     """Walk down all trees at once; a leaf leads to itself."""
-    each = jnp.arange(trees["left"].shape[0])
 
     def step(_: int, node: Array) -> Array:
-        low = x[trees["feature"][each, node]] <= trees["threshold"][each, node]
-        return jnp.where(low, trees["left"][each, node], trees["right"][each, node])
+        low = x[trees["feature"][node]] <= trees["threshold"][node]
+        return jnp.where(low, trees["left"][node], trees["right"][node])
 
-    leaf = jax.lax.fori_loop(0, _DEPTH, step, jnp.zeros_like(each), unroll=True)
-    return trees["value"][each, leaf].mean(0)
+    leaf = jax.lax.fori_loop(0, _DEPTH, step, trees["root"], unroll=True)
+    return trees["value"][leaf].mean(0)
 
 
 def _arrays(model: Any) -> dict[str, Array]:
-    """The trees of a forest, each filled up to as many nodes as a full one has."""
+    """The nodes of all trees in one row, each tree filled up to as many as a full one has."""
     nodes = 2 ** (_DEPTH + 1) - 1
+    roots = np.arange(len(model.estimators_)) * nodes
     found: dict[str, list[np.ndarray]] = {}
-    for estimator in model.estimators_:
+    for root, estimator in zip(roots, model.estimators_, strict=True):
         tree = estimator.tree_
-        itself = np.arange(tree.node_count)
-        leaf = tree.children_left < 0
+        itself, leaf = np.arange(tree.node_count), tree.children_left < 0
+        counts = tree.value[:, 0]
         parts = {
             "feature": np.where(leaf, 0, tree.feature),
             "threshold": _below(tree.threshold),
-            "left": np.where(leaf, itself, tree.children_left),
-            "right": np.where(leaf, itself, tree.children_right),
-            "value": (tree.value[:, 0] / tree.value[:, 0].sum(-1, keepdims=True)).astype(
-                np.float32
-            ),
+            "left": root + np.where(leaf, itself, tree.children_left),
+            "right": root + np.where(leaf, itself, tree.children_right),
+            "value": (counts / counts.sum(-1, keepdims=True)).astype(np.float32),
         }
         for name, part in parts.items():
             more = [(0, nodes - len(part))] + [(0, 0)] * (part.ndim - 1)
             found.setdefault(name, []).append(np.pad(part, more))
-    return {name: jnp.asarray(np.stack(parts)) for name, parts in found.items()}
+    arrays = {name: jnp.asarray(np.concatenate(parts)) for name, parts in found.items()}
+    return {**arrays, "root": jnp.asarray(roots)}
 
 
 def _below(threshold: np.ndarray) -> np.ndarray:
