@@ -24,7 +24,9 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown; what has no value stays empty."""
-    return table.to_markdown(index=False, floatfmt=".3f", missingval="")
+    # Text that looks like a number keeps its digits.
+    text = [i for i in range(table.shape[1]) if not pd.api.types.is_numeric_dtype(table.iloc[:, i])]
+    return table.to_markdown(index=False, floatfmt=".3f", missingval="", disable_numparse=text)
 
 
 def interval(mean: float, low: float, high: float, digits: int = 3) -> str:
