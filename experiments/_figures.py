@@ -17,6 +17,7 @@ def dots(
     *,
     controls: Sequence[str] = (),
     lines: Mapping[str, float] | None = None,
+    unit: str = "networks",
     width: float = 4.2,
 ) -> Any:
     """Draw what was measured of each method as its mean with the 95 % t-interval, and each unit of replication small.
@@ -26,6 +27,7 @@ def dots(
         stand in the order of the first series of the first panel, the first on top.
       controls: methods that are there for comparison, in grey.
       lines: by panel, where a dashed line stands for what knows nothing.
+      unit: what the numbers are of, in the plural.
       width: of a panel, in inches.
 
     Returns:
@@ -39,24 +41,39 @@ def dots(
         1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
     for axis, (label, series) in zip(axes[0], panels.items(), strict=True):
-        for i, (name, methods) in enumerate(series.items()):
-            shift = 0.22 * (i - (len(series) - 1) / 2)
-            for method, values in methods.items():
-                colour = "0.55" if method in controls else _COLOURS[i]
-                _one(axis, np.asarray(values, float), order.index(method) + shift, colour, i)
-            if len(series) > 1:
-                axis.plot([], [], _MARKS[i], color=_COLOURS[i], label=name)
+        grey = [method in controls for method in order]
+        draw_rows(axis, {k: [rows[m] for m in order] for k, rows in series.items()}, grey)
         if label in (lines or {}):
             axis.axvline((lines or {})[label], color="0.3", lw=1, ls="--", zorder=0)
-        if len(series) > 1:
-            axis.legend(loc="best", frameon=False, fontsize=9)
         axis.set_xlabel(label)
         axis.set_yticks(range(len(order)), order)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="x", color="0.9")
-        axis.set_axisbelow(True)
     axes[0, 0].invert_yaxis()
+    axes[0, 0].set_title(f"mean, its 95 % interval, and the {unit}", loc="left", fontsize=9)
     return figure
+
+
+def draw_rows(
+    axis: Any, series: Mapping[str, Sequence[Any]], grey: Sequence[bool] | None = None
+) -> None:
+    """Draw rows of means with their intervals and units, the series of a row under one another.
+
+    Args:
+      axis: a Matplotlib axis.
+      series: by name, the numbers of the units for each row.
+      grey: which rows are there for comparison.
+    """
+    for i, (name, rows) in enumerate(series.items()):
+        shift = 0.22 * (i - (len(series) - 1) / 2)
+        for place, values in enumerate(rows):
+            colour = "0.55" if grey and grey[place] else _COLOURS[i]
+            _one(axis, np.asarray(values, float), place + shift, colour, i)
+        if len(series) > 1:
+            axis.plot([], [], _MARKS[i], color=_COLOURS[i], label=name)
+    if len(series) > 1:
+        axis.legend(loc="best", frameon=False, fontsize=9)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", color="0.9")
+    axis.set_axisbelow(True)
 
 
 def _one(axis: Any, values: np.ndarray, y: float, colour: str, i: int) -> None:

@@ -99,6 +99,12 @@ def readable(found: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     return shown.loc[order].reset_index().rename_axis(columns=None)
 
 
+def tested(table: pd.DataFrame) -> str:
+    """A sentence on the networks' accuracies."""
+    known = accuracies(table).accuracy
+    return f"The networks' test accuracy is {known.min():.3f} to {known.max():.3f}."
+
+
 def accuracies(table: pd.DataFrame) -> pd.DataFrame:
     """The networks' accuracies on examples that took no part in training."""
     return table.drop_duplicates("unit")[["unit", "accuracy"]].reset_index(drop=True)
