@@ -26,7 +26,7 @@ def dots(
       panels: by the label of the panel's axis, by the name of a series, by method, the numbers of the units. Methods
         stand in the order of the first series of the first panel, the first on top.
       controls: methods that are there for comparison, in grey.
-      lines: by panel, where a dashed line stands for what knows nothing.
+      lines: by panel, where a dashed line stands, to compare with.
       unit: what the numbers are of, in the plural.
       width: of a panel, in inches.
 
