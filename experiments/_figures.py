@@ -1,0 +1,67 @@
+"""Figures that several experiments draw."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xaijax import metrics
+
+#: Of series side by side: safe for the colour blind, and each with a mark of its own.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_MARKS = ("o", "s", "^", "D")
+
+
+def dots(
+    panels: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    *,
+    controls: Sequence[str] = (),
+    lines: Mapping[str, float] | None = None,
+    width: float = 4.2,
+) -> Any:
+    """Draw what was measured of each method as its mean with the 95 % t-interval, and each unit of replication small.
+
+    Args:
+      panels: by the label of the panel's axis, by the name of a series, by method, the numbers of the units. Methods
+        stand in the order of the first series of the first panel, the first on top.
+      controls: methods that are there for comparison, in grey.
+      lines: by panel, where a dashed line stands for what knows nothing.
+      width: of a panel, in inches.
+
+    Returns:
+      The figure.
+    """
+    from matplotlib import pyplot as plt
+
+    order = list(next(iter(next(iter(panels.values())).values())))
+    size = (width * len(panels) + 1.5, 0.32 * len(order) + 1.2)
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (label, series) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, methods) in enumerate(series.items()):
+            shift = 0.22 * (i - (len(series) - 1) / 2)
+            for method, values in methods.items():
+                colour = "0.55" if method in controls else _COLOURS[i]
+                _one(axis, np.asarray(values, float), order.index(method) + shift, colour, i)
+            if len(series) > 1:
+                axis.plot([], [], _MARKS[i], color=_COLOURS[i], label=name)
+        if label in (lines or {}):
+            axis.axvline((lines or {})[label], color="0.3", lw=1, ls="--", zorder=0)
+        if len(series) > 1:
+            axis.legend(loc="best", frameon=False, fontsize=9)
+        axis.set_xlabel(label)
+        axis.set_yticks(range(len(order)), order)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", color="0.9")
+        axis.set_axisbelow(True)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def _one(axis: Any, values: np.ndarray, y: float, colour: str, i: int) -> None:
+    mean, low, high, n = metrics.mean_interval(values)
+    if n > 1:
+        axis.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+        axis.plot(values, np.full(len(values), y), "|", color=colour, ms=6, alpha=0.7)
+    axis.plot(mean, y, _MARKS[i], color=colour, ms=6)
