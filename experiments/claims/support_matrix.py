@@ -278,7 +278,7 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
         f"Grad-CAM refuses {', '.join(refused.unit) or 'none'}, with "
         f"{' / '.join(sorted(set(refused.message))) or 'no message'} "
         f"CAM explains {', '.join(explains.columns[explains.loc['cam']]) or 'none'}. "
-        f"Of the methods that are to explain any model, {', '.join(broken) or 'none'} did not. Test accuracies: "
+        f"Said to explain any model, but refusing one: {', '.join(broken) or 'none'}. Test accuracies: "
         + ", ".join(
             f"{r.unit} {r.accuracy:.3f}" for r in table.drop_duplicates("unit").itertuples()
         )
