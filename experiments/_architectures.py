@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -78,9 +78,9 @@ class Net(nnx.Module):
     """
 
     def __init__(
-        self, blocks: list[nnx.Module], pools: tuple[bool, ...], head: str, *, rngs: nnx.Rngs
+        self, blocks: Sequence[nnx.Module], pools: tuple[bool, ...], head: str, *, rngs: nnx.Rngs
     ) -> None:
-        self.blocks = nnx.List(blocks)
+        self.blocks = nnx.List(list(blocks))
         self.pools, self.head = pools, head
         side = 32 // 2 ** sum(pools)
         self.hidden = nnx.Linear(64 * side * side, 64, rngs=rngs) if head == "dense" else None

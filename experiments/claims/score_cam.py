@@ -7,12 +7,12 @@ Networks of several seeds learn to tell `shapes` apart; of their images it is kn
 All methods explain the true class at the last convolution. Paper and code of Score-CAM disagree about the weights, so
 all four ways of `xaijax.score_cam` take part; that of the authors' code decides.
 
-Measured for noise: the share of a map's energy on the object (energy pointing game), and beside it total variation,
-entropy, average drop and increase in confidence. Measured for attacks, of the fast gradient sign method, of projected
-gradient descent and of random signs of the same size: the structural similarity (SSIM) of the maps of the original
-class before and after, and the share of energy on the object after; for all images, and for those whose answer changes.
-Unit of replication: the network; images are averaged. Comparisons are paired by network, their intervals Student's t at
-a level that holds for the four of them together (Bonferroni).
+Measured: for noise, the share of a map's energy on the object (energy pointing game), and beside it total variation,
+entropy, average drop and increase in confidence; for attacks, of the fast gradient sign method, of projected gradient
+descent and of random signs of the same size, the structural similarity (SSIM) of the maps of the original class before
+and after, and the share of energy on the object after, for all images and for those whose answer changes.
+Unit of replication: the network; images are averaged. Comparisons are paired by network, their intervals Student's t
+at a level that holds for the four of them together (Bonferroni).
 
 The four comparisons that decide are with Grad-CAM and with Grad-CAM++: energy on the object, and SSIM after the fast
 gradient sign method at the largest size. Each holds if the interval of Score-CAM's advantage lies above 0. The claim is
