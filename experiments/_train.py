@@ -1,6 +1,7 @@
 """Training the networks that experiments explain: one small loop, whose results are kept by their settings."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -138,19 +139,8 @@ def _logits(model: nnx.Module, x: jax.Array) -> jax.Array:
 def _fit(model: nnx.Module, examples: Examples, training: Training, seed: int) -> None:
     (x, y), validation = examples.split()
     steps = len(x) // training.batch_size
-    schedule = optax.cosine_decay_schedule(training.learning_rate, training.epochs * steps)
-    rule = optax.adamw(schedule, weight_decay=training.weight_decay)
+    rule = _rule(training.learning_rate, training.epochs * steps, training.weight_decay)
     optimizer = nnx.Optimizer(model, rule, wrt=nnx.Param)
-
-    def loss(model: nnx.Module, x: jax.Array, y: jax.Array) -> jax.Array:
-        return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
-
-    @nnx.jit
-    def step(model: nnx.Module, optimizer: nnx.Optimizer, x: jax.Array, y: jax.Array) -> jax.Array:
-        value, gradient = nnx.value_and_grad(loss)(model, x, y)
-        optimizer.update(model, gradient)
-        return value
-
     rng = np.random.default_rng(seed)
     best, kept, since = -1.0, nnx.state(model), 0
     bar = tqdm(range(training.epochs), desc="training", leave=False, disable=None)
@@ -158,7 +148,7 @@ def _fit(model: nnx.Module, examples: Examples, training: Training, seed: int) -
         model.train()
         order = rng.permutation(len(x))[: steps * training.batch_size]
         for rows in order.reshape(steps, training.batch_size):
-            value = step(model, optimizer, jnp.asarray(x[rows]), jnp.asarray(y[rows]))
+            value = _step(model, optimizer, jnp.asarray(x[rows]), jnp.asarray(y[rows]))
         model.eval()
         found = accuracy(model, *validation)
         bar.set_postfix(loss=f"{float(value):.3f}", accuracy=f"{found:.4f}")
@@ -168,6 +158,23 @@ def _fit(model: nnx.Module, examples: Examples, training: Training, seed: int) -
         if since >= training.patience:
             break
     nnx.update(model, kept)
+
+
+@functools.cache
+def _rule(learning_rate: float, steps: int, weight_decay: float) -> optax.GradientTransformation:
+    """The same rule for the same settings: it is a static part of the step, and a new one would compile it anew."""
+    schedule = optax.cosine_decay_schedule(learning_rate, steps)
+    return optax.adamw(schedule, weight_decay=weight_decay)
+
+
+@nnx.jit
+def _step(model: nnx.Module, optimizer: nnx.Optimizer, x: jax.Array, y: jax.Array) -> jax.Array:
+    def loss(model: nnx.Module) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+    value, gradient = nnx.value_and_grad(loss)(model)
+    optimizer.update(model, gradient)
+    return value
 
 
 def _cache(model: nnx.Module, examples: Examples, training: Training, seed: int) -> Path:
