@@ -113,7 +113,9 @@ def _machine(run: Run) -> str:
 
 def _versions(run: Run) -> str:
     provenance = run.header["provenance"]
-    packages = ", ".join(f"{name} {v}" for name, v in provenance.get("packages", {}).items())
+    packages = ", ".join(
+        f"{name} {v or 'unknown'}" for name, v in provenance.get("packages", {}).items()
+    )
     python, platform = provenance.get("python"), provenance.get("platform")
     return f"Versions: {packages}; Python {python} on {platform}."
 
@@ -125,7 +127,7 @@ def _exceptions(costs: pd.DataFrame, peers: pd.DataFrame, skipped: pd.DataFrame)
     parts = [
         "## Exceptions",
         _listed("Over their limit", late, _late),
-        _listed("A peer is faster", ahead, _ahead),
+        _listed("A peer is faster", ahead, _ahead) if len(peers) else "No peer was measured.",
         _listed("Not measured", skipped, lambda row: f"{row.what}: {row.why}"),
     ]
     return "\n\n".join(parts)
