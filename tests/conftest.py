@@ -13,8 +13,27 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from jax import monitoring
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.cases import CNN, FIRST, cnn, mlp
+
+CONTRACTS = ("tests/test_contract.py", "tests/test_metrics.py")
+
+
+class _Scopes(LoadScopeScheduling):
+    """One process runs a file, where tests share fixtures and compiled programs; of the contracts, a method's rows."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        if file not in CONTRACTS:
+            return file
+        row = test.partition("[")[2].removesuffix("]")  # "score_cam, cic" is one of score_cam's
+        return f"{file}::{row.partition(', ')[0]}"
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _Scopes(config, log)
+
 
 # The same examples in every run: what fails, fails again.
 settings.register_profile("same", derandomize=True, deadline=None)
