@@ -3,10 +3,18 @@
 import contextlib
 import itertools
 import os
+from importlib.metadata import version
 
-# Most of the suite's time is LLVM's, for thousands of small programs that run once: it may leave out its optimisations.
-# XLA's own stay. What is compiled as users have it are the comparisons with other libraries: see .ci/run.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of the suite's time is the compiler's, for thousands of small programs that run once: LLVM may leave out its
+# optimisations, and take each program as one module. XLA's own stay. What is compiled as users have it are the
+# comparisons with other libraries, and the contract under a newer JAX: see .ci/run.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    # A third of the rest was XLA's newer emitter of loops, which is set up anew for each program: the plain one does,
+    # where there still is one. A flag that XLA does not know ends the process.
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.9."),
+)
 
 import jax
 import numpy as np
