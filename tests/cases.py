@@ -1,6 +1,7 @@
 """One row per public explainer: how to call it. `test_contract.py` holds all of them to one contract."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -34,13 +35,18 @@ class CNN(nnx.Module):
         return self.head(self.features(x))
 
 
+@functools.cache
+def _fresh() -> CNN:
+    """Flax draws weights in as much time as a test's explanation takes: once is enough, for their shapes."""
+    return CNN(nnx.Rngs(0))
+
+
 def cnn(seed, dtype=jnp.float32) -> CNN:
     """The same weights in every precision, with biases: a fresh module has zeros there."""
     rng = np.random.default_rng(seed)
-    fresh = CNN(nnx.Rngs(0))
     return jax.tree.map(
         lambda w: jnp.asarray(rng.normal(size=w.shape) / (w.size / w.shape[-1]) ** 0.5, dtype),
-        fresh,
+        _fresh(),
     )
 
 

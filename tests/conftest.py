@@ -3,18 +3,45 @@
 import contextlib
 import itertools
 import os
+from importlib.metadata import version
 
-# Most of the suite's time is LLVM's, for thousands of small programs that run once: it may leave out its optimisations.
-# XLA's own stay. What is compiled as users have it are the comparisons with other libraries: see .ci/run.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of the suite's time is the compiler's, for thousands of small programs that run once: LLVM may leave out its
+# optimisations, and take each program as one module. XLA's own stay. What is compiled as users have it are the
+# comparisons with other libraries, and the contract under a newer JAX: see .ci/run.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    # A third of the rest was XLA's newer emitter of loops, which is set up anew for each program: the plain one does,
+    # where there still is one. A flag that XLA does not know ends the process.
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.9."),
+)
 
 import jax
 import numpy as np
 import pytest
 from hypothesis import settings
 from jax import monitoring
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.cases import CNN, FIRST, cnn, mlp
+
+CONTRACTS = ("tests/test_contract.py", "tests/test_metrics.py")
+
+
+class _Scopes(LoadScopeScheduling):
+    """One process runs a file, where tests share fixtures and compiled programs; of the contracts, a method's rows."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        if file not in CONTRACTS:
+            return file
+        row = test.partition("[")[2].removesuffix("]")  # "score_cam, cic" is one of score_cam's
+        return f"{file}::{row.partition(', ')[0]}"
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _Scopes(config, log)
+
 
 # The same examples in every run: what fails, fails again.
 settings.register_profile("same", derandomize=True, deadline=None)

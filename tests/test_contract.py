@@ -9,18 +9,14 @@ import xaijax
 from tests.cases import CASES, FIRST, SECOND, cnn, image
 
 
-def parametrize_by_group(cases, wanted, group):
-    """The cases that are wanted. Those of a group run in one process, where they share compiled programs."""
-    rows = [
-        pytest.param(case, id=name, marks=pytest.mark.xdist_group(group(case)))
-        for name, case in cases.items()
-        if wanted(case)
-    ]
+def parametrize(cases, wanted):
+    """The cases that are wanted. Those of a method run in one process, where they share programs: see `conftest.py`."""
+    rows = [pytest.param(case, id=name) for name, case in cases.items() if wanted(case)]
     return pytest.mark.parametrize("case", rows)
 
 
 def each(wanted=lambda case: True):
-    return parametrize_by_group(CASES, wanted, lambda case: case.explain.__name__)
+    return parametrize(CASES, wanted)
 
 
 each_random = each(lambda case: case.random)

@@ -12,7 +12,7 @@ import pytest
 import xaijax
 from tests.cases import SECOND
 from tests.metric_cases import METRICS
-from tests.test_contract import parametrize_by_group
+from tests.test_contract import parametrize
 from tests.test_signatures import SECTIONS, cited, sections
 from xaijax import metrics
 from xaijax.core._citation import bibliography
@@ -22,7 +22,7 @@ ORDER = ("f", "explain", "x", "target", "attribution", "other", "truth", "key")
 
 
 def each(wanted=lambda case: True):
-    return parametrize_by_group(METRICS, wanted, lambda case: case.metric.__name__)
+    return parametrize(METRICS, wanted)
 
 
 each_public = pytest.mark.parametrize("metric", PUBLIC.values(), ids=PUBLIC.keys())
