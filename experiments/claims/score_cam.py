@@ -43,6 +43,7 @@ from xaijax.metrics._similarity import comparison
 
 ATTACKS = ("FGSM", "PGD", "random signs")
 OTHERS = ("Grad-CAM", "Grad-CAM++")
+NOTHING = ("edges", "random")
 NOISE = "energy_pointing_game"
 
 
@@ -214,7 +215,7 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
                 part, metric, "Score-CAM", other, level=level
             )
     holds = [key for key, found in decisive.items() if found.low > 0]
-    said = {"noise": "less noise", "attack": "robustness to attacks"}
+    said = {"noise": "less noise", "attack": "more robustness to attacks"}
     shown = [f"{said[title]} than {other}" for title, other in holds]
     means = {
         name: _seeds.wide(part, metric).mean()
@@ -280,8 +281,8 @@ def _after(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _dots(clean: pd.DataFrame, attacked: pd.DataFrame, last: str) -> Any:
-    """Energy on the object, and likeness after the attack."""
-    own = clean[~clean.control.astype(bool)]
+    """Energy on the object, beside maps that know nothing, and likeness after the attack."""
+    own = clean[~clean.control.astype(bool) | clean.explainer.isin(NOTHING)]
     panels = {}
     for label, part, metric in (
         ("share of energy on the object", own, NOISE),
@@ -289,7 +290,7 @@ def _dots(clean: pd.DataFrame, attacked: pd.DataFrame, last: str) -> Any:
     ):
         numbers = _seeds.wide(part, metric)
         panels[label] = {"": {name: numbers[name].to_numpy() for name in numbers}}
-    return _figures.dots(panels)
+    return _figures.dots(panels, controls=NOTHING)
 
 
 def _curves(config: Config, attacked: pd.DataFrame) -> Any:
