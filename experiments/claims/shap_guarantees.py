@@ -310,7 +310,9 @@ def draw(table: pd.DataFrame, often: dict[str, metrics.Interval]) -> Any:
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    colours = dict(zip(ESTIMATORS, ("#1f6fb4", "#5aa9d6", "#d9730d", "#7a7a7a"), strict=True))
+    colours: dict[str, str] = dict(
+        zip(ESTIMATORS, ("#1f6fb4", "#5aa9d6", "#d9730d", "#7a7a7a"), strict=True)
+    )
     part = table[table.kind == "error"]
     for (name, lines), marker in zip(part.groupby("explainer", sort=False), "osD^", strict=False):
         wide = lines.pivot_table(index="seed", columns="budget", values="value")

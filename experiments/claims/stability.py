@@ -10,8 +10,9 @@ recognise are explained by Grad-CAM, the gradient, LIME (8 x 8 squares) and RISE
 Measured: whether the map is the same to the bit when it is asked for twice; the rank correlation (Spearman) of the maps
 by two keys; Max-Sensitivity, the largest change of the map, as a part of its size, under noise of the size of the
 images' own (0.1), with the key held fast; the rank correlation and the structural similarity (SSIM) of the maps of the
-two networks; and, as a floor, the rank correlation of the maps of two images. Controls: edges, which know no network,
-and random maps. Unit of replication: the pair of networks, its images averaged; Student's t intervals.
+two networks, by two keys, since maps of the same random masks are alike for that alone; and, as a floor, the rank
+correlation of the maps of two images. Controls: edges, which know no network, and random maps. Unit of replication: the
+pair of networks, its images averaged; Student's t intervals.
 
 The claim is supported if Grad-CAM repeats to the bit, is less sensitive than LIME and RISE by the whole intervals of
 the paired differences, and the rank correlation over trainings lies above 0.8 by its whole interval. It is refuted if
@@ -126,7 +127,7 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
     first, second = (explainers(trained.model, config) for trained in pair)
     for name, explain in first.items():
         maps = _maps(explain, xs, targets, keys)
-        other = _maps(second[name], xs, targets, keys)
+        other = _maps(second[name], xs, targets, fresh)
         trainings, structure = _alike(maps, other)
         found = {
             "same": (maps == _maps(explain, xs, targets, keys)).all((1, 2)),
@@ -271,6 +272,8 @@ def draw(wide: dict[str, pd.DataFrame]) -> Any:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="x", color="0.9")
         axis.set_axisbelow(True)
+    for axis in (axes[0], axes[2]):
+        axis.set_xlim(-0.3, 1.06)
     axes[2].axvline(HIGHLY, color="0.3", lw=1, ls="--")
     axes[0].set_yticks(range(len(order)), order)
     axes[0].invert_yaxis()
