@@ -1,12 +1,21 @@
 """Experiments on class activation maps: what they read off maps and tables whose answer is known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
+import xaijax
 from experiments import _seeds
-from experiments.claims import class_discriminative, fg_cam, fg_cam_denoising, layers
+from experiments.claims import (
+    class_discriminative,
+    fg_cam,
+    fg_cam_denoising,
+    grad_cam_lrp,
+    layers,
+)
+from xaijax.propagation import epsilon_plus
 
 
 def table(metric, better, **numbers):
@@ -58,11 +67,11 @@ def test_a_map_of_the_mask_follows_the_class_and_one_map_for_both_does_not():
     right = class_discriminative._shares(1.0 * masks, masks, masks[::-1])
     assert right["difference"].tolist() == [1.0, 1.0]
     assert right["lift"].tolist() == [2.0, 4.0]
-    assert right["swap"].tolist() == [True, True]
+    assert right["swap"].tolist() == [1.0]  # one for both
     both = class_discriminative._shares(jnp.ones((2, 4, 4)), masks, masks[::-1])
     assert both["share on the object"].tolist() == [0.5, 0.25]
     assert both["difference"].tolist() == [0.25, -0.25]  # none on average
-    assert both["swap"].tolist() == [False, False]
+    assert both["swap"].tolist() == [0.0]
 
 
 def test_averages_of_positions():
@@ -92,3 +101,22 @@ def test_loss_of_faithfulness_is_1_at_the_random_map_whichever_way_is_better():
 )
 def test_equality_within_a_margin(change, equal):
     assert fg_cam_denoising._equal(np.array(change)) == equal
+
+
+def test_lrp_cut_alike_has_as_many_pixels_as_the_hybrid():
+    kernel = jnp.ones((2, 2, 1, 2)).at[..., 1].set(-0.5)
+
+    def f(x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        A = jax.lax.conv_general_dilated(
+            x[None], kernel, (2, 2), "VALID", dimension_numbers=numbers
+        )
+        return jax.nn.relu(A).mean((0, 1, 2))
+
+    x = jax.random.uniform(jax.random.key(0), (8, 8, 1))
+    hybrid = xaijax.grad_cam_lrp(f, x, 0, sigma=0.0)
+    cut = grad_cam_lrp.lrp_cut_alike(f, x, 0, sigma=0.0)
+    assert 0 < (hybrid > 0).sum() < 64
+    assert (cut > 0).sum() == (hybrid > 0).sum()
+    relevance = xaijax.lrp(f, x, 0, composite=epsilon_plus()).sum(-1)
+    assert cut[cut > 0].min() >= relevance[cut == 0].max()

@@ -122,7 +122,7 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
 
 
 @jax.jit
-def _shares(maps: jax.Array, asked: jax.Array, other: jax.Array) -> dict[str, jax.Array]:
+def _shares(maps: jax.Array, asked: jax.Array, other: jax.Array) -> dict[str, Any]:
     """What is read off the maps: of each, and for the swap of each pair of them."""
     here = jax.vmap(metrics.energy_pointing_game.details)(maps, asked)
     there = jax.vmap(metrics.energy_pointing_game)(maps, other)

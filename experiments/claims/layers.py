@@ -94,6 +94,7 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
     asked, other = both_ways(pairs)
     xs, targets = jnp.repeat(pairs.images, 2, 0), pairs.labels.reshape(-1)
     found: dict[tuple[str, str], dict[str, jax.Array]] = {}
+    at: dict[str, jax.Array] = {}
     for name, method in METHODS.items():
         explain = xaijax.bind(method, trained.model, layer=(*LAYERS.values(), *BEFORE.values()))
         maps = _maps(explain, xs, targets)
@@ -133,7 +134,7 @@ def _numbers(maps: jax.Array, asked: jax.Array, other: jax.Array) -> dict[str, j
     """What is read off maps of any size."""
 
     def one(a: jax.Array, asked: jax.Array, other: jax.Array) -> dict[str, jax.Array]:
-        a = xaijax.resize(a, asked.shape)
+        a = xaijax.resize(a, (asked.shape[0], asked.shape[1]))
         here = metrics.energy_pointing_game.details(a, asked)
         return {
             "lift": here.lift,
@@ -148,7 +149,8 @@ def _numbers(maps: jax.Array, asked: jax.Array, other: jax.Array) -> dict[str, j
 @jax.jit
 def _roughness(maps: jax.Array, like: jax.Array) -> jax.Array:
     """The share of high frequencies in maps, at the number of positions that others have."""
-    one = lambda a: metrics.high_frequency_share(xaijax.resize(a, like.shape[1:]))  # noqa: E731
+    _, h, w = like.shape
+    one = lambda a: metrics.high_frequency_share(xaijax.resize(a, (h, w)))  # noqa: E731
     return jax.vmap(one)(maps)
 
 
@@ -157,7 +159,7 @@ def _fused(maps: tuple[jax.Array, ...], xs: jax.Array) -> tuple[jax.Array, jax.A
     """LayerCAM of several layers as one map: as in the paper, and the mean of the maps scaled to 1."""
 
     def one(maps: tuple[jax.Array, ...], x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        size = x.shape[:2]
+        size = (x.shape[0], x.shape[1])
         scaled = [xaijax.resize(a / jnp.maximum(a.max(), 1e-30), size) for a in maps]
         return xaijax.fuse(maps, size), jnp.stack(scaled).mean(0)
 
