@@ -12,7 +12,6 @@ import importlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,9 +80,8 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error(
             f"--rounds must be at least {_FEWEST}, or no interval has a level of 95 %, got {options.rounds}"
         )
-    with tempfile.TemporaryDirectory() as cache:
-        _choose(options.device, cache)
-        return _quick(options.update) if options.quick else _run_all(options)
+    _choose(options.device)
+    return _quick(options.update) if options.quick else _run_all(options)
 
 
 def _run_all(options: argparse.Namespace) -> int:
@@ -101,14 +99,9 @@ def _run_all(options: argparse.Namespace) -> int:
     return _report(out)
 
 
-def _choose(device: str, cache: str) -> None:
-    """Before JAX is imported: which device, and where programs are kept for the process that looks at memory.
-
-    On a GPU no more memory than is needed is taken, or peers would have none.
-    """
+def _choose(device: str) -> None:
+    """Before JAX is imported: which device, and on a GPU no more memory than is needed, or peers would have none."""
     os.environ["JAX_PLATFORMS"] = "cpu" if device == "cpu" else "cuda,cpu"
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     if device == "gpu":
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 

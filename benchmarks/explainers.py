@@ -282,8 +282,8 @@ def words() -> list[Case]:
     w = workload("minilm")
     hide: dict[str, Any] = {"mask": w.mask}
     found = {
-        "lime": _explain("lime", True, num_samples=SAMPLES, **hide),
-        "kernel_shap": _explain("kernel_shap", True, num_samples=SAMPLES, **hide),
+        "lime": _explain("lime", True, num_samples=2 * SAMPLES, **hide),
+        "kernel_shap": _explain("kernel_shap", True, num_samples=2 * SAMPLES, **hide),
         "permutation_shap": _explain("permutation_shap", True, num_permutations=2, **hide),
     }
     return [

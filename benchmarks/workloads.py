@@ -51,6 +51,8 @@ class Workload:
         on_cpu = jax.default_backend() == "cpu"
         if self.xs.ndim == 2 and jnp.issubdtype(self.xs.dtype, jnp.floating):  # rows
             return (512, 2048, 8192) if on_cpu else (8192, 65536)
+        if self.xs.ndim == 2:  # sentences
+            return (4, 16, 64) if on_cpu else (64, 256)
         return (1, 2, 4, 8, 16) if on_cpu else (8, 32, 128)
 
 

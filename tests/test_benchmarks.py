@@ -159,7 +159,7 @@ def _benchmark(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("benchmarks.startup.run", run)
-    monkeypatch.setattr(command, "_choose", lambda device, cache: None)
+    monkeypatch.setattr(command, "_choose", lambda device: None)
 
 
 def test_an_interrupted_run_keeps_its_rows(tmp_path, monkeypatch, capsys):
