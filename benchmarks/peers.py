@@ -194,7 +194,7 @@ def measure(
     for pair in workload.pairs:
         try:
             ready.append(_once(workload, pair, workers))
-        except PeerError as error:
+        except (PeerError, TypeError, ValueError) as error:  # theirs, or ours
             what = f"{name}, {pair.method}, {workload.name}"
             yield {"row": "skipped", "what": what, "why": str(error)}
     quick = [r for r in ready if max(r.seconds) < _SLOW]
@@ -202,7 +202,12 @@ def measure(
     for group in filter(None, (quick, slow)):
         fit = int(_SECONDS / sum(sum(r.seconds) for r in group))
         count = int(np.clip(fit, min(_timing.FEWEST_ROUNDS, rounds), rounds))
-        yield from _measure_group(name, workload, workers, group, count)
+        try:
+            yield from _measure_group(name, workload, workers, group, count)
+        except PeerError as error:
+            methods = ", ".join(r.pair.method for r in group)
+            what = f"{name}, {methods}, {workload.name}"
+            yield {"row": "skipped", "what": what, "why": str(error)}
 
 
 def _once(workload: Workload, pair: Pair, workers: Mapping[str, Worker]) -> _Ready:

@@ -216,7 +216,7 @@ def _judged(data: Data, images: Images) -> Iterator[Pair]:
         "faithfulness_correlation": "nothing: both draw at random",
         "monotonicity": "nothing: its baseline is overwritten, so that every map passes",
         "sensitivity_n": "nothing: it takes the subsets from the order of the values",
-        "infidelity": "nothing: its squares are all of a grid, each on top of those before",
+        "infidelity": "nothing: its squares are those of a grid, each on top of those before",
         "road": "nothing: it takes one end of the order, and gives the share of right answers",
         "irof": "nothing: it computes its own superpixels in every call",
     }

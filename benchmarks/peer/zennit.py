@@ -60,7 +60,7 @@ def _relevance(composite: Any, net: Any, xs: Any, target: int) -> Any:
 
 def pairs(data: Data) -> Iterator[Workload]:
     """Ours."""
-    compared = "relevance of pixels; zennit leaves 1e-5 in the place of a norm that it merged"
+    compared = "relevance of pixels; zennit still divides by sqrt(1 + 1e-5) where it merged a norm"
     images = Images(data, _NETWORK, 1)
     found = [
         Pair(name, images.program(_explain(make())), "bare gradient", compared, channels_last)
