@@ -19,6 +19,9 @@ from benchmarks.workloads import MissingError, Workload
 
 Evaluation = Literal["forward", "gradient", "none"]
 
+# There are as many rounds as fit into this time, but not fewer than that.
+_SECONDS = 60.0
+_LEAST_ROUNDS = 10
 # The first look at which chunk is best needs no interval.
 _LOOKS = 5
 
@@ -227,7 +230,7 @@ def measure(
     Args:
       cases: of one workload.
       writer: where the rows go.
-      rounds: how many.
+      rounds: how many; fewer where they would take long.
       peaks: finds the peak bytes of each method, once all are compiled.
     """
     workload = cases[0].workload
@@ -242,7 +245,9 @@ def measure(
         found[case.method] |= _facts(case, compiled, run())
         timers[case.method] = timer(run)
     peak = peaks()
-    seconds = interleave(timers, rounds, control="forward", title=workload.name)
+    one_round = sum(run() for run in timers.values())
+    count = int(np.clip(_SECONDS / one_round, min(_LEAST_ROUNDS, rounds), rounds))
+    seconds = interleave(timers, count, control="forward", title=workload.name)
     control = ratio(seconds["control"], seconds["forward"])
     for case in cases:
         row = found[case.method]
