@@ -17,6 +17,8 @@ def like(*shape):
 
 # --- Chunks
 
+on_a_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is no cache to fit")
+
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
 def test_chunks_are_even(batch_size, num_samples):
@@ -34,6 +36,7 @@ def test_default_chunk_is_smaller_for_a_larger_input():
     assert chunk_size("test", None, 50, like(32, 32, 3)) == 50
 
 
+@on_a_cpu
 def test_ids_count_as_the_vectors_that_they_stand_for():
     ids, pixels = jax.ShapeDtypeStruct((16,), jnp.int32), jax.ShapeDtypeStruct((16,), jnp.uint8)
     sizes = [chunk_size("test", None, 10**6, x) for x in (ids, like(16), pixels)]
@@ -41,6 +44,7 @@ def test_ids_count_as_the_vectors_that_they_stand_for():
     assert sizes[1] < sizes[2]
 
 
+@on_a_cpu
 @pytest.mark.parametrize("around", [lambda f: f, xaijax.probabilities])
 def test_a_black_box_is_asked_for_all_its_rows_at_once(around, key):
     """Each call of it costs; the model of a chunk that fits a cache would be called again and again."""
