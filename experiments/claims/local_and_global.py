@@ -12,8 +12,8 @@ far outputs move, not whether they become better.
 Measured: the rank correlation, over features, of the mean |Shapley value| (KernelSHAP, 10 background rows, the class
 that the model predicts) with each of the others, and with the importance of SP-LIME; controls are how far a column is
 from its mean, and random numbers. Then the coverage of three rows that SP-LIME picks, each explained by three features,
-as a part of the importance of all features, less that of three random rows. Three tables, two kinds of model. Unit of
-replication: the model, of its own split and seed; Student's t intervals.
+as a part of the importance of all features, less that of three random rows. Three tables, two kinds of model.
+Unit of replication: the model, of its own split and seed; Student's t intervals.
 
 The claim is supported if the rank correlation with permuting and with leaving out lies above a half by its whole
 interval in every setting, refuted if it does so in none, and holds under a condition otherwise.
