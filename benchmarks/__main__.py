@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, help="default: benchmarks/results/DEVICE")
     run.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}")
     run.add_argument("--only", default="", metavar="PATTERN", help="groups whose name matches")
+    run.add_argument("--no-memory", action="store_true", help="no second process for peak memory")
     run.set_defaults(do=_run)
     compare = commands.add_parser("compare", help="two folders of results")
     compare.add_argument("a", type=Path)
@@ -121,6 +122,8 @@ def _measure(name: str, out: Path, options: argparse.Namespace) -> None:
     settings: dict[str, Any] = {"rounds": options.rounds}
     if name in _SELECTIVE:
         settings["only"] = options.only
+    if name in ("explainers", "metrics"):
+        settings["memory"] = not options.no_memory
     if name == "peers":
         settings["device"] = options.device
     importlib.import_module(f"benchmarks.{name}").run(writer, **settings)

@@ -206,6 +206,7 @@ def measure_groups(
     *,
     rounds: int,
     only: str,
+    memory: bool = True,
 ) -> None:
     """Measure the groups of a benchmark whose name matches, one after another."""
     for name, make in groups.items():

@@ -91,9 +91,9 @@ def groups() -> dict[str, Callable[[], list[Case]]]:
     }
 
 
-def run(writer: Writer, *, rounds: int, only: str = "") -> None:
+def run(writer: Writer, *, rounds: int, only: str = "", memory: bool = True) -> None:
     """Measure all groups whose name matches."""
-    measure_groups("explainers", groups(), writer, rounds=rounds, only=only)
+    measure_groups("explainers", groups(), writer, rounds=rounds, only=only, memory=memory)
 
 
 def some(cases: list[Case], *methods: str) -> list[Case]:

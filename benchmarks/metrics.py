@@ -81,9 +81,9 @@ def groups() -> dict[str, Callable[[], list[Case]]]:
     return {"maps": of_maps, "removal": of_removal, "explainers": of_explainers}
 
 
-def run(writer: Writer, *, rounds: int, only: str = "") -> None:
+def run(writer: Writer, *, rounds: int, only: str = "", memory: bool = True) -> None:
     """Measure all groups whose name matches."""
-    measure_groups("metrics", groups(), writer, rounds=rounds, only=only)
+    measure_groups("metrics", groups(), writer, rounds=rounds, only=only, memory=memory)
 
 
 @functools.cache
