@@ -1,6 +1,6 @@
 """captum beside ours.
 
-Gradients on ResNet-50 with random weights, one image and eight; what hides parts of an image on EfficientNet-Lite0,
+Gradients on ResNet-50 with random weights; what hides parts of an image on EfficientNet-Lite0, each of one image,
 with superpixels or windows, in batches of eight; DeepLIFT on SqueezeNet 1.1, since captum's refuses a network that uses
 a ReLU more than once.
 """
@@ -25,7 +25,7 @@ from benchmarks.peer._pairs import (
     of_segments,
 )
 
-_BATCHES = (8, 1)
+_BATCHES = (1,)
 _STEPS = 16  # of integrals, and samples of what is random
 _SAMPLES = 256
 _WIDTH = 0.25  # of LIME's kernel

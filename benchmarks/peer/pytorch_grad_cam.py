@@ -1,8 +1,8 @@
 """pytorch-grad-cam beside our class activation maps.
 
 At the last block of ResNet-50 with random weights, one image and eight; Ablation-CAM and Score-CAM, which evaluate the
-network once for each channel, at the 320 channels of the last block of EfficientNet-Lite0, and FullGrad, of which theirs
-takes minutes on a ResNet-50.
+network once for each channel, at the 320 channels of the last block of EfficientNet-Lite0; FullGrad there as well,
+since theirs takes minutes on a ResNet-50.
 """
 
 import functools
