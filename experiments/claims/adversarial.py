@@ -75,8 +75,8 @@ class Config:
     explained_level: int = 2
     num_photographs: int = 24
     seeds: int = 5
-    epochs: int = 5
-    num_train: int = 6000
+    epochs: int = 6
+    num_train: int = 8000
     num_shapes: int = 500
     num_explained: int = 48
     methods: tuple[str, ...] = ()

@@ -61,8 +61,8 @@ class Config:
     """
 
     seeds: int = 5
-    epochs: int = 5
-    num_train: int = 6000
+    epochs: int = 6
+    num_train: int = 8000
     num_images: int = 32
     num_steps: int = 32
     num_samples: int = 8

@@ -63,8 +63,8 @@ class Config:
     """
 
     seeds: int = 5
-    epochs: int = 5
-    num_train: int = 6000
+    epochs: int = 6
+    num_train: int = 8000
     num_images: int = 100
     num_attacked: int = 32
     epsilons: tuple[float, ...] = (0.02, 0.05, 0.1)
