@@ -95,7 +95,8 @@ def _map(name: str, net: Any, layer: Any, xs: Any, target: int) -> Any:
 
 def _zeroing(base: Any) -> Any:
     class Zero(base):
-        def __call__(self, x: Any) -> Any:
+        # A block of EfficientNet is called with more than its input.
+        def __call__(self, x: Any, *_: Any, **__: Any) -> Any:
             for channels, k in zip(self.activations, self.indices, strict=False):
                 channels[k] = 0
             return self.activations
