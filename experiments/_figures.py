@@ -42,7 +42,7 @@ def dots(
     )
     for axis, (label, series) in zip(axes[0], panels.items(), strict=True):
         grey = [method in controls for method in order]
-        draw_rows(axis, {k: [rows[m] for m in order] for k, rows in series.items()}, grey)
+        draw_rows(axis, {k: [rows.get(m, ()) for m in order] for k, rows in series.items()}, grey)
         if label in (lines or {}):
             axis.axvline((lines or {})[label], color="0.3", lw=1, ls="--", zorder=0)
         axis.set_xlabel(label)
@@ -59,12 +59,14 @@ def draw_rows(
 
     Args:
       axis: a Matplotlib axis.
-      series: by name, the numbers of the units for each row.
+      series: by name, the numbers of the units for each row; a row without any stays empty.
       grey: which rows are there for comparison.
     """
     for i, (name, rows) in enumerate(series.items()):
         shift = 0.22 * (i - (len(series) - 1) / 2)
         for place, values in enumerate(rows):
+            if not len(values):
+                continue
             colour = "0.55" if grey and grey[place] else _COLOURS[i]
             _one(axis, np.asarray(values, float), place + shift, colour, i)
         if len(series) > 1:
