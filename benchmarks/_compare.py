@@ -24,7 +24,6 @@ _KEYS = (
     "row",
     "method",
     "workload",
-    "evaluations",
     "batch",
     "axis",
     "value",
