@@ -81,7 +81,8 @@ def test_no_other_argument(name):
     assert operation in found.layer.name
     assert found.map.shape == resolution
     assert not found.degenerate
-    np.testing.assert_array_equal(found.map, xaijax.grad_cam(f, x, target))
+    # Two programs, whose sums XLA may order differently.
+    np.testing.assert_allclose(found.map, xaijax.grad_cam(f, x, target), rtol=1e-5)
 
 
 def test_every_network_of_the_zoo_is_asked():

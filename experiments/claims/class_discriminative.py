@@ -7,7 +7,7 @@ Networks learn to tell four shapes apart, one to an image, then explain images o
 which each network's two highest scores are the right ones. Each image is explained twice, once for each class; the
 masks of both objects are known. `grid_pointing` asks the same of networks with ImageNet weights.
 
-Measured, of the positive attribution: the share on the object that was asked for, the share on the other one, and their
+Measured: of the positive attribution the share on the object that was asked for, the share on the other one, and their
 difference; the first share over the part of the image that the object covers (lift); whether the highest value lies on
 the object (pointing game); and in how many images the swap of the class moves attribution to the object that is then
 asked for, for both of them. Whether maps change with the weights is asked by `randomisation`. Unit of replication: the

@@ -12,9 +12,9 @@ neither threshold nor blur: Grad-CAM is cut at its mean, the blur is 1 pixel, an
 Measured: entropy (complexity) and Gini index (sparseness) of the map; the area under the probability of the class as
 pixels are replaced by the background's 0 (deletion) or shown on it (insertion), in 32 steps; the share of the positive
 attribution on the object; how far the explanation changes at most when the pixels change by up to 0.05 (Max-
-Sensitivity); how much of its ranks is left as the layers are randomised from the outputs down (MPRT). Unit of
-replication: the network; its images are averaged. Intervals are Student's t over networks, comparisons paired by
-network.
+Sensitivity); how much of its ranks is left as the layers are randomised from the outputs down (MPRT).
+Unit of replication: the network; its images are averaged. Intervals are Student's t over networks, comparisons paired
+by network.
 
 Cleaner than both: complexity lower, and deletion and share on the object not significantly worse, than Grad-CAM's and
 LRP's. More than smaller: deletion or the share significantly better than that of LRP cut to as many pixels, and neither

@@ -8,7 +8,7 @@ three poolings (16 x 16, 8 x 8 and 4 x 4 positions) and after the last convoluti
 linearly to the image. Beside them stand what no network is needed for, of the same coarseness: the image's edges and
 the mask itself, averaged to the layer's positions. The mask tells what coarseness alone costs.
 
-Measured, of the positive attribution: the share on the object over the part of the image that it covers (lift); the
+Measured: of the positive attribution the share on the object over the part of the image that it covers (lift); the
 share on the object minus that on the other one (difference); the highest value on the object (pointing game); the
 overlap with the object of what is above a half of the highest value (IoU); the slope of the lift over the layers. And
 how many high frequencies a map has at the layer before a pooling (checkerboard), beside the map after it at the same
