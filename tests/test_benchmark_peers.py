@@ -110,7 +110,8 @@ def test_missing_library_is_a_row(peers, tmp_path, monkeypatch):
 
 LIMITS = {
     "pytorch_grad_cam": ("grad_cam", "batch 1", 1e-4),
-    "captum": ("saliency", "batch 1", 1e-4),
+    # Not the gradient: on a network of this depth a rounding closes some ReLU, and pixels differ by 0.4 %.
+    "captum": ("guided_backprop", "batch 1", 1e-4),
     "zennit": ("epsilon_plus", "batch 1", 1e-3),
     "lime": ("lime, quartiles", "batch 4", None),
     "shap": ("exact_shapley", "batch 4", 1e-5),
