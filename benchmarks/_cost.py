@@ -218,9 +218,8 @@ def measure_groups(
             writer.add("skipped", what=name, why=str(error))
             continue
         print(f"  {name}: {len(cases)} methods", flush=True)
-        measure(
-            cases, writer, rounds=rounds, peaks=functools.partial(_memory.peaks, benchmark, name)
-        )
+        peaks = functools.partial(_memory.peaks, benchmark, name) if memory else dict
+        measure(cases, writer, rounds=rounds, peaks=peaks)
 
 
 def measure(

@@ -101,6 +101,19 @@ def test_a_row_says_what_the_bound_is(tmp_path, monkeypatch):
     assert len(row["seconds"]) == len(row["bare_seconds"]) == 6
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_peak_memory_can_be_left_out(tmp_path, monkeypatch, memory):
+    monkeypatch.setattr(
+        _cost, "measure", lambda cases, writer, rounds, peaks: asked.append(peaks())
+    )
+    monkeypatch.setattr(_cost._memory, "peaks", lambda benchmark, group: {group: 1})
+    asked: list[dict[str, int]] = []
+    writer = _rows.Writer(tmp_path, "explainers")
+    groups = {"a": lambda: [_case()], "b": lambda: [_case()]}
+    _cost.measure_groups("explainers", groups, writer, rounds=6, only="b", memory=memory)
+    assert asked == ([{"b": 1}] if memory else [{}])
+
+
 def test_what_is_not_installed_is_skipped(tmp_path):
     def missing():
         raise MissingError("not installed: pip install this")
