@@ -7,9 +7,7 @@ changes, so that results of before and after are never compared.
 import dataclasses
 import functools
 import importlib.util
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,8 +18,6 @@ import xaijax
 
 #: The class "espresso" of ImageNet.
 ESPRESSO = 967
-#: What the peers share with us is in this folder, if the variable is set.
-DATA = "XAIJAX_BENCHMARKS_DATA"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +93,12 @@ def _network(name: str, version: int, make: Callable[[], Any]) -> Workload:
 
 
 def _resnet50() -> Any:
-    """With random weights, on which its time does not depend: those that the peers have, if they are in the folder."""
+    """With random weights, on which its time does not depend."""
     from flax import nnx
 
     from xaijax import models
 
-    shared = Path(os.environ.get(DATA, "")) / "resnet50.pth"
-    return models.resnet50(str(shared)) if shared.is_file() else models.resnet50(rngs=nnx.Rngs(0))
+    return models.resnet50(rngs=nnx.Rngs(0))
 
 
 def _resnet18() -> Any:
