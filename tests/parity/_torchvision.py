@@ -1,8 +1,4 @@
-"""torchvision beside a PyTorch without CUDA.
-
-Its wheel from the package index is built for CUDA. Beside a PyTorch for the CPU alone its compiled operators do not
-load, and `import torchvision` fails where it describes two of them. They are of detection; the classifiers need none.
-So they get a declaration, without which the import works as everywhere else.
+"""torchvision beside a PyTorch without CUDA, as the peers of the benchmarks import it.
 
 Use it inside a fixture, so that collecting the tests does not load PyTorch:
 
@@ -12,44 +8,17 @@ Use it inside a fixture, so that collecting the tests does not load PyTorch:
         return torchvision
 """
 
-import functools
-import importlib
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-_DECLARATIONS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-
 
 def __getattr__(name):
-    if name == "torchvision":
-        return _load()
-    raise AttributeError(name)
-
-
-@functools.cache
-def _load():
-    torch = pytest.importorskip("torch")
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None:
+    if name != "torchvision":
+        raise AttributeError(name)
+    pytest.importorskip("torch")
+    if importlib.util.find_spec("torchvision") is None:
         pytest.skip("needs torchvision")
-    if not _load_operators(torch, Path(spec.origin).parent):
-        library = torch.library.Library("torchvision", "DEF")
-        for declaration in _DECLARATIONS:
-            library.define(declaration)
-        _load.library = library  # it undeclares them when it is collected
-    return importlib.import_module("torchvision")
+    from benchmarks.peer import _torch
 
-
-def _load_operators(torch, folder):
-    for path in folder.glob("_C.*"):
-        try:
-            torch.ops.load_library(path)
-        except OSError:
-            return False
-        return True
-    return False
+    return _torch.torchvision()
