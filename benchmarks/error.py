@@ -97,9 +97,11 @@ def _ours() -> dict[str, Estimate]:
     t, M = table(FEATURES), FEATURES
     f = xaijax.probabilities(t.f)
 
-    def estimator(explain: Any, knob: str, unit: int, least: int = 1) -> Estimate:
+    hidden = len(background(M))
+
+    def estimator(explain: Any, knob: str, unit: int, least: int = 1, rows: int = 1) -> Estimate:
         def estimate(x: np.ndarray, budget: int, seed: int) -> Any:
-            settings = {knob: max(budget // unit, least)}
+            settings = {knob: max(budget * rows // unit, least)}
             return explain(f, jnp.asarray(x), 1, jax.random.key(seed), mask=t.mask, **settings)
 
         return estimate
@@ -107,7 +109,9 @@ def _ours() -> dict[str, Estimate]:
     return {
         "permutation_shap": estimator(xaijax.permutation_shap, "num_permutations", 2 * (M - 1)),
         "kernel_shap": estimator(xaijax.kernel_shap, "num_samples", 1),
-        "sampling_shap": estimator(xaijax.sampling_shap, "num_samples", 2 * M, least=4),
+        "sampling_shap": estimator(
+            xaijax.sampling_shap, "num_samples", 2 * M, least=4, rows=hidden
+        ),
     }
 
 
@@ -145,8 +149,8 @@ def _shap() -> dict[str, Estimate]:
 
     def by_sampling(x: np.ndarray, budget: int, seed: int) -> Any:
         np.random.seed(seed)  # noqa: NPY002 - shap draws from the global generator
-        # Its evaluations are of single rows, not of the mean over a background.
-        samples = {"nsamples": budget * len(hidden), "min_samples_per_feature": 10}
+        # A sample is two evaluations of single rows, a coalition of the budget one of each row.
+        samples = {"nsamples": budget * len(hidden) // 2, "min_samples_per_feature": 10}
         return sampling.shap_values(x, silent=True, **samples)
 
     return {

@@ -181,7 +181,7 @@ def sampling(net: str = "efficientnet_lite0") -> list[Case]:
             "permutation_shap", True, num_permutations=permutations, **hide
         ),
         "sampling_shap": _explain(
-            "sampling_shap", True, num_samples=SAMPLES // (2 * w.mask.num_features), **hide
+            "sampling_shap", True, num_samples=max(SAMPLES // (2 * w.mask.num_features), 4), **hide
         ),
         "banzhaf": _explain("banzhaf", True, num_samples=SAMPLES, **hide),
         "owen": _explain("owen", True, num_samples=SAMPLES, hierarchy=_HALVES, **hide),
@@ -246,7 +246,7 @@ def rows(batch: int = 16) -> list[Case]:
         "lime, quartiles": _explain("lime", True, mask=xaijax.binned_columns(X), **lime),
         "kernel_shap": _explain("kernel_shap", True, num_samples=2108, **hide),
         "permutation_shap": _explain("permutation_shap", True, num_permutations=10, **hide),
-        "sampling_shap": _explain("sampling_shap", True, num_samples=10, **hide),
+        "sampling_shap": _explain("sampling_shap", True, num_samples=1000, **hide),
         "banzhaf": _explain("banzhaf", True, num_samples=1000, **hide),
         "owen": _explain("owen", True, num_samples=500, hierarchy=_TENS, **hide),
     }

@@ -7,7 +7,8 @@ import pytest
 
 import xaijax
 from tests.oracles import shapley as oracle
-from xaijax.core._mask import Game, default_mask, game, paint
+from xaijax.core._game import Game, game
+from xaijax.core._mask import default_mask, paint
 
 LABELS = np.array([[0, 0, 1], [2, 1, 1]])
 IMAGE = jnp.arange(12.0).reshape(2, 3, 2)

@@ -435,6 +435,49 @@ def test_tolerance_of_all_coalitions_is_met(key):
 # --- Sampling of each feature, and Banzhaf values
 
 
+def test_sampling_draws_rows_of_the_background(key):
+    """Of a sum, a feature's contribution with a row b is w (x - b): its mean and spread are those of the rows."""
+    rng = np.random.default_rng(3)
+    rows, share = rng.normal(size=(5, 4)), np.array([1.0, 0.0, 2.0, 4.0, 1.0])
+    w, x = np.array([1.0, -2.0, 0.5, 3.0]), rng.normal(size=4)
+    asked = []
+
+    def scores(xs):
+        asked.append(len(xs))
+        return xs @ w[:, None]
+
+    f = xaijax.black_box(scores, num_outputs=1)
+    mask = xaijax.columns(jnp.asarray(rows, jnp.float32), share)
+    explain = functools.partial(xaijax.sampling_shap_values, mask=mask, num_samples=400)
+    found = explain(f, jnp.asarray(x, jnp.float32), 0, key)
+    # All rows for v(none) and v(all), then two evaluations a sample; what fills the last chunk up is less than it.
+    assert 0 <= sum(asked) - (2 * 5 + 2 * 4 * 400) < max(asked)
+    share /= share.sum()
+    mean = share @ rows
+    contributions, spread = w * (x - mean), np.abs(w) * np.sqrt(share @ (rows - mean) ** 2)
+    np.testing.assert_allclose(found.prediction - found.base_value, contributions.sum(), rtol=1e-5)
+    assert (np.abs(found.values - contributions) < 4 * found.standard_error).all()
+    # Half of the samples alike, half by the spread.
+    samples = 200 + 800 * spread / spread.sum()
+    variance = spread**2 / samples
+    expected = np.sqrt(variance * (1 - variance / variance.sum()))
+    np.testing.assert_allclose(found.standard_error, expected, rtol=0.15)
+
+
+def test_sampling_links_the_mean(key):
+    """A link is of the mean over the background: every score is, and the values are those of that game."""
+    rows = jnp.array([[0.0, 0.0, 1.0], [2.0, 1.0, 0.0]])
+    mask, x = xaijax.columns(rows), jnp.array([1.0, 2.0, 3.0])
+    target = xaijax.linked(0, jnp.log)
+
+    def f(x):
+        return jnp.exp(x[:1] - x[1:2]) + x[2:]
+
+    exact = xaijax.exact_shapley(f, x, target, mask=mask)
+    found = xaijax.sampling_shap_values(f, x, target, key, mask=mask, num_samples=200)
+    assert (np.abs(found.values - exact) < 4 * found.standard_error + 1e-6).all()
+
+
 def test_second_round_goes_where_the_spread_is(key):
     """A feature alone has no spread: what its samples would have cost goes to the others."""
     f = table(4)

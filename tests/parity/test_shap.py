@@ -130,15 +130,24 @@ def test_owen(shap, precision):
         assert_close(found, theirs, TOLERANCE[precision])
 
 
-def test_sampling_agrees_within_its_errors(shap):
+def test_sampling_in_distribution(shap):
+    """Both means are the exact values, and as far from them, of as many evaluations: two a sample."""
     predict, f, x, background = game("float32")
     explainer = shap.SamplingExplainer(lambda rows: predict(rows)[:, 0], background)
+    num_samples, mask = 40, xaijax.columns(background)
     np.random.seed(0)  # noqa: NPY002 - the generator that shap draws from
-    theirs = explainer.shap_values(x, nsamples=4000, silent=True)
-    result = xaijax.sampling_shap_values(
-        f, jnp.asarray(x), 0, jax.random.key(0), mask=xaijax.columns(background), num_samples=300
-    )
-    exact = xaijax.exact_shapley(f, jnp.asarray(x), 0, mask=xaijax.columns(background))
-    assert (np.abs(result.values - exact) < 4 * result.standard_error + 1e-6).all()
-    # Theirs draws a row of the background for each sample, where ours takes the mean of all: a larger spread.
-    assert np.abs(result.values - exact).max() < np.abs(theirs - exact).max()
+    settings = {"nsamples": num_samples * x.size, "min_samples_per_feature": 20, "silent": True}
+    theirs = np.stack([explainer.shap_values(x, **settings) for _ in range(100)])
+
+    def explain(key):
+        settings = {"mask": mask, "num_samples": num_samples}
+        return xaijax.sampling_shap_values(f, jnp.asarray(x), 0, key, **settings)
+
+    ours = jax.vmap(explain)(jax.random.split(jax.random.key(0), 400))
+    exact = xaijax.exact_shapley(f, jnp.asarray(x), 0, mask=mask)
+    spread = [np.sqrt(np.mean((v - exact) ** 2)) for v in (ours.values, theirs)]
+    np.testing.assert_allclose(spread[0], spread[1], rtol=0.15)
+    np.testing.assert_allclose(np.sqrt(np.mean(ours.standard_error**2)), spread[0], rtol=0.1)
+    for values in (ours.values, theirs):
+        bound = 4 * values.std(0) / np.sqrt(len(values))
+        assert (np.abs(values.mean(0) - exact) < bound).all()

@@ -1,8 +1,7 @@
-"""The game under LIME, Shapley values and occlusion: what a model answers when features are hidden.
+"""What the features of an image, a table row and a sentence are, and what is there when they are hidden.
 
 A *mask* knows an input's features and how to hide them: `mask(x, z)` is `x` with the features kept where `z` is
-true. The score of that is the game `v(z)`; the estimators see nothing else. So the same estimator explains an
-image, a table row and a sentence.
+true. The score of that is the game that estimators see (`_game.py`).
 """
 
 import dataclasses
@@ -16,10 +15,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
-from xaijax.core._lower import lower
-from xaijax.core._model import is_black_box
-from xaijax.core._sampling import chunk_size
-from xaijax.core._score import Linked, Target, score
 from xaijax.core._tree import is_traced
 
 
@@ -154,6 +149,12 @@ class Columns:
                 complaint("columns", "background", f"have rows like x, {x.shape}", got)
             )
         return jnp.where(self._of_elements(z, True), x, self.background.astype(x.dtype))
+
+    def at_row(
+        self, x: Float[Array, "*shape"], z: Array, b: Int[Array, ""]
+    ) -> Float[Array, "*shape"]:
+        """The copy of `x` for one row of the background, without making the others."""
+        return jnp.where(self._of_elements(z, True), x, self.background[b].astype(x.dtype))
 
     def paint(self, values: Float[Array, " num_features"]) -> Float[Array, "*shape"]:
         """The shape of `x`: each element's value, or its group's; 0 where nothing is hidden."""
@@ -419,80 +420,6 @@ def default_mask(where: str, x: Any, mask: Mask | None) -> Mask:
         rule = "be a callable (x, z) -> masked x with num_features"
         raise TypeError(complaint(where, "mask", rule, type(mask).__name__, fix))
     return mask
-
-
-@dataclasses.dataclass(frozen=True)
-class Game:
-    """`v(z)`: the score of the input with the features kept where `z` is true."""
-
-    where: str
-    f: Callable[[Any], Any]
-    target: Target
-    show: Callable[[Array], Any]
-    stacked: bool
-    like: Any
-    black_box: bool
-    weights: Float[Array, " b"] | None = None
-
-    def chunk_size(self, batch_size: int | None, num_coalitions: int) -> int:
-        """How many coalitions to score at once."""
-        return chunk_size(
-            self.where, batch_size, num_coalitions, self.like, black_box=self.black_box
-        )
-
-    def __call__(self, z: Bool[Array, " num_features"]) -> Float[Array, ""]:
-        if isinstance(self.target, Linked):  # the link of the mean, not the mean of the links
-            target, link = self.target.target, self.target.link
-            return link(self._mean(z, lambda y: score(y, target, where=self.where)))
-        return self._mean(z, lambda y: score(y, self.target, where=self.where))
-
-    def outputs(self, z: Bool[Array, " num_features"]) -> Any:
-        """What the model answers, the mean over the stack if the mask makes one."""
-        return self._mean(z, lambda y: y)
-
-    def _mean(self, z: Bool[Array, " num_features"], of: Callable[[Any], Any]) -> Any:
-        shown = self.show(z)
-        if not self.stacked:
-            return of(self.f(shown))
-        answers = jax.vmap(lambda row: of(self.f(row)))(shown)
-        return jax.tree.map(lambda a: _mean(a, self.weights), answers)
-
-
-def _mean(a: Float[Array, "b *shape"], weights: Float[Array, " b"] | None) -> Array:
-    """The mean over the stack. Half precision cannot count the rows, so weights are summed in a wider one."""
-    if weights is None:
-        return a.mean(0)
-    wide = jnp.promote_types(a.dtype, jnp.float32)
-    w = weights.astype(wide).reshape(-1, *[1] * (a.ndim - 1))
-    mean = (w * a).sum(0) / w.sum()
-    return mean.astype(a.dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else mean
-
-
-def game(where: str, f: Callable[[Any], Any], x: Any, target: Target, mask: Mask) -> Game:
-    """The game of a model, an input, a target and a mask.
-
-    Raises:
-      ValueError: the mask has no features, or returns something that is neither like `x` nor a stack of such.
-    """
-    if mask.num_features < 1:
-        rule = "have at least one feature"
-        raise ValueError(complaint(where, "mask", rule, mask.num_features))
-    shown = show(mask, x)
-    like = jax.eval_shape(shown, jax.ShapeDtypeStruct((mask.num_features,), bool))
-    before, after = jax.tree.leaves(x), jax.tree.leaves(like)
-    shapes = [(jnp.shape(b), a.shape) for b, a in zip(before, after, strict=False)]
-    same = len(before) == len(after) and all(b == a for b, a in shapes)
-    stacked = len(before) == len(after) and all(b == a[1:] for b, a in shapes)
-    lengths = {a[:1] for _, a in shapes}
-    stacked = stacked and len(lengths) == 1 and not lengths & {(), (0,)}
-    if not same and not stacked:
-        rule = f"return inputs like x, {[b for b, _ in shapes]}, or a stack of such"
-        raise ValueError(complaint(where, "mask", rule, [a.shape for a in after]))
-    stacked, weights = stacked and not same, row_weights(mask)
-    if weights is not None and (not stacked or {weights.shape} != lengths):
-        rule = "have one of its row_weights for each input that it stacks"
-        raise ValueError(complaint(where, "mask", rule, f"{weights.shape} for {sorted(lengths)}"))
-    return Game(where, lower(f), target, shown, stacked, like, is_black_box(f), weights)
 
 
 def show(mask: Any, x: Any) -> Callable[[Array], Any]:

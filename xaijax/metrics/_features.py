@@ -17,10 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from xaijax.core._errors import complaint
+from xaijax.core._game import Game, game
 from xaijax.core._inputs import check_float
 from xaijax.core._layers import image_axes
 from xaijax.core._maps import blur
-from xaijax.core._mask import Game, Mask, default_mask, game, paint
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._score import Target
 
 

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
+from xaijax.core._game import Game
 from xaijax.core._layers import image_axes
 from xaijax.core._lower import lower
-from xaijax.core._mask import Game, Mask
+from xaijax.core._mask import Mask
 from xaijax.core._model import is_black_box
 from xaijax.core._sampling import chunk_size, map_chunks, normals, random_bits
 from xaijax.core._score import Target, score

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from xaijax.core._mask import Game
+from xaijax.core._game import Game
 from xaijax.core._sampling import map_chunks
 
 

@@ -16,7 +16,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
-from xaijax.core._mask import game
+from xaijax.core._game import game
 from xaijax.core._sampling import normals
 from xaijax.core._score import Target
 from xaijax.metrics._features import Positions, feature_values, positions

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._sampling import map_chunks
 from xaijax.core._score import Target
 

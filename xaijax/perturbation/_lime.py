@@ -13,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
+from xaijax.core._game import game
 from xaijax.core._least_squares import weighted_ridge
 from xaijax.core._lower import lower
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._sampling import map_chunks, random_bits
 from xaijax.core._score import Target, score
 from xaijax.perturbation._columns import Neighborhood, Neighbors

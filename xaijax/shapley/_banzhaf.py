@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._sampling import random_bits
 from xaijax.core._score import Target
 from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate

@@ -12,7 +12,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._score import Target
 from xaijax.shapley._scores import every_score
 

@@ -20,7 +20,8 @@ from jaxtyping import Array, Float
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask
 from xaijax.core._score import Target
 from xaijax.shapley._exact import gains, mean_gains, shapley_weights
 from xaijax.shapley._scores import every_score

@@ -15,7 +15,8 @@ from jaxtyping import Array, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._score import Target
 from xaijax.shapley._exact import shapley_weights
 from xaijax.shapley._permutation import walked

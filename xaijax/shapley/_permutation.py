@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._sampling import Moments
 from xaijax.core._score import Target
 from xaijax.shapley._scores import FEWEST_SAMPLES, GameValues, estimate

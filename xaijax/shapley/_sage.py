@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask
 from xaijax.core._sampling import Moments, map_chunks
 from xaijax.core._score import score
 from xaijax.core._tree import as_tree

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
-from xaijax.core._mask import Mask, default_mask, game, paint
+from xaijax.core._game import game
+from xaijax.core._mask import Mask, default_mask, paint
 from xaijax.core._sampling import map_chunks
 from xaijax.core._score import Target
 from xaijax.shapley._scores import (
@@ -25,8 +26,6 @@ from xaijax.shapley._scores import (
     checkpoints,
     history,
     result,
-    row_score,
-    scores,
     watch,
 )
 
@@ -108,8 +107,12 @@ def sampling_shap(
     them by the squares of their standard errors. A contribution costs two evaluations here; `permutation_shap` shares
     them among neighbours in a walk, `kernel_shap` among all features, so for the same error they mostly need fewer.
 
-    Differs from the paper in taking the mean over all rows of a background set where the paper draws one for each
-    sample, and in the correction of the sum, which is that of the sampling explainer of Lundberg & Lee's shap.
+    Where the mask stacks rows of a background, each sample draws one of them, by its weight, and both of its scores
+    are with that row: so a score is one evaluation of the model, however large the background. Only v(all) and v(none)
+    are means over all rows; of a `linked` target every score is, since the link is of the mean.
+
+    Differs from the paper in the correction of the sum, which is that of the sampling explainer of Lundberg & Lee's
+    shap.
 
     Args:
       f: the model, one example to `(num_outputs,)`: raw scores or probabilities; the values are in their units.
@@ -159,22 +162,30 @@ def _estimate(
     batch_size: int | None,
 ) -> GameValues:
     mask = default_mask(where, x, mask)
-    v, M = game(where, f, x, target, mask), mask.num_features
+    v, M = game(where, f, x, target, mask).rows(), mask.num_features
     if num_samples < 4:
         rule = "be at least 4: two contributions of each feature tell its spread"
         raise ValueError(complaint(where, "num_samples", rule, num_samples))
-    each = num_samples // 2
+    each, ends = num_samples // 2, 2 * v.number
     first, second = M * each, M * (num_samples - each)
-    chunk = v.chunk_size(batch_size, 2 + 2 * first)
+    chunk = v.chunk_size(batch_size, ends + 2 * first)
 
-    def side(sample: Int[Array, ""], feature: Array, with_: Array) -> Bool[Array, " M"]:
-        """Pre(i) of a sample, and i itself if it is the side with it."""
-        # The features in the order of random numbers are a random permutation.
-        place = jax.random.bits(jax.random.fold_in(key, sample), (M,), jnp.uint32)
-        return jnp.where(jnp.arange(M) == feature, with_, place < place[feature])
+    def side(sample: Int[Array, ""], feature: Array, with_: Array) -> tuple[Array, Array]:
+        """Pre(i) of a sample, and i itself if it is the side with it; and the sample's row of the background."""
+        bits = jax.random.bits(jax.random.fold_in(key, sample), (M + 1,), jnp.uint32)
+        place = bits[:M]  # the features in the order of random numbers are a random permutation
+        return jnp.where(jnp.arange(M) == feature, with_, place < place[feature]), v.draw(bits[M])
 
-    def early(row: Int[Array, ""]) -> Bool[Array, " M"]:
-        return side(row // 2, row // 2 % M, row % 2 == 1)
+    def early(row: Int[Array, ""]) -> Float[Array, ""]:
+        """Of everything hidden and nothing, each row of the background; then of the first round."""
+        n = jnp.maximum(row - ends, 0)
+        z, b = side(n // 2, n // 2 % M, n % 2 == 1)
+        end = row < ends
+        # With the two ends among the rows the model is compiled once.
+        return v(jnp.where(end, row >= v.number, z), jnp.where(end, row % v.number, b))
+
+    def none_and_all(y: Float[Array, " rows"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return v.mean(y[: v.number]), v.mean(y[v.number : ends])
 
     # Strewn, so that wherever it stops each feature has its part of the samples: multiples of the golden ratio.
     order = np.argsort(np.arange(second) * (np.sqrt(5) - 1) / 2 % 1)
@@ -186,13 +197,13 @@ def _estimate(
 
         def late(row: Int[Array, ""]) -> Float[Array, ""]:
             sample = first + jnp.asarray(order)[row // 2]
-            return v(side(sample, feature[row // 2], row % 2 == 1))
+            return v(*side(sample, feature[row // 2], row % 2 == 1))
 
         return jnp.concatenate([every, feature]), late
 
     if tolerance is None:
-        none, all_, y = scores(v, early, 2 * first, chunk)
-        gains = _gains(y)
+        y = map_chunks(early, jnp.arange(ends + 2 * first), chunk)
+        (none, all_), gains = none_and_all(y), _gains(y[ends:])
         feature, late = allocated(gains)
         y = map_chunks(late, jnp.arange(2 * second), min(chunk, 2 * second))
         gains = jnp.concatenate([gains, _gains(y)])
@@ -200,16 +211,15 @@ def _estimate(
         return result(values, error, none, all_, 2 + 2 * len(gains), len(gains))
 
     def fit_early(y: Array, n: Int[Array, ""]) -> tuple[Array, Array]:
-        return _means(_gains(y[2:]), every, n, M, y[1] - y[0])
+        none, all_ = none_and_all(y)
+        return _means(_gains(y[ends:]), every, n, M, all_ - none)
 
     def fit_late(y: Array, n: Int[Array, ""]) -> tuple[Array, Array]:
         return _means(jnp.concatenate([gains, _gains(y)]), feature, n, M, all_ - none)
 
-    row = row_score(v, early, 2 * first)
     number = [M * n for n in checkpoints(min(FEWEST_SAMPLES, each), each)]
-    rows = [2 + 2 * n for n in number]
-    one = watch(lambda k: row(k - 2), fit_early, rows, number, chunk, tolerance)
-    none, all_, gains = one.y[0], one.y[1], _gains(one.y[2:])
+    one = watch(early, fit_early, [ends + 2 * n for n in number], number, chunk, tolerance)
+    (none, all_), gains = none_and_all(one.y), _gains(one.y[ends:])
     feature, late = allocated(gains)
     more = checkpoints(max(second // 2, 1), second)
     number += [first + n for n in more]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from xaijax.core import _progress
 from xaijax.core._errors import complaint
-from xaijax.core._mask import Game
+from xaijax.core._game import Game
 from xaijax.core._sampling import map_chunks
 
 #: A game of more features has too many coalitions to score them all.
