@@ -14,7 +14,7 @@ import numpy as np
 import xaijax
 from benchmarks import _memory, _peaks
 from benchmarks._rows import Writer
-from benchmarks._timing import Timer, interleave, is_noisy, ratio, timer
+from benchmarks._timing import Timer, interleave, timer
 from benchmarks.workloads import MissingError, Workload
 
 Evaluation = Literal["forward", "gradient", "none"]
@@ -247,8 +247,8 @@ def measure(
     peak = peaks()
     one_round = sum(run() for run in timers.values())
     count = int(np.clip(_SECONDS / one_round, min(_LEAST_ROUNDS, rounds), rounds))
-    seconds = interleave(timers, count, control="forward", title=workload.name)
-    control = ratio(seconds["control"], seconds["forward"])
+    done = interleave(timers, count, control="forward", title=workload.name)
+    seconds = done.seconds
     for case in cases:
         row = found[case.method]
         evaluated = known.get(case.evaluation)
@@ -268,9 +268,8 @@ def measure(
             batch=case.batch,
             evaluation=case.evaluation,
             seconds=seconds[case.method],
-            control=control._asdict(),
-            noisy=is_noisy(control),
             peak_bytes=peak.get(case.method, row.pop("device_peak_bytes")),
+            **done.trust(),
             **_peaks.rates(seconds),
             **row,
         )

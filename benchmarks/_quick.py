@@ -112,7 +112,7 @@ def _slowness(case: Case) -> Iterator[str]:
         "bare": evaluated.run,
         "method": timer(functools.partial(case.program, *case.arguments)),
     }
-    seconds = interleave(timers, _ROUNDS, control="bare", title=_name(case))
+    seconds, _ = interleave(timers, _ROUNDS, control="bare", title=_name(case))
     needed = case.batch * evaluations(case)
     over = ratio(seconds["method"], [needed * s for s in seconds["bare"]])
     if over.low > LIMIT:

@@ -48,10 +48,27 @@ def timer(run: Callable[[], Any]) -> Timer:
     return lambda: once(loops)
 
 
+class Rounds(NamedTuple):
+    """What ran in turn.
+
+    Attributes:
+      seconds: of each, in every round.
+      control: the ratio of a function to itself.
+    """
+
+    seconds: dict[str, list[float]]
+    control: Ratio
+
+    def trust(self) -> dict[str, Any]:
+        """What a row says of its rounds: the control, and whether that is so far off that it is noise."""
+        noisy = not CONTROL[0] <= self.control.median <= CONTROL[1]
+        return {"control": self.control._asdict(), "noisy": noisy}
+
+
 def interleave(
     timers: Mapping[str, Timer], rounds: int, *, control: str, title: str = ""
-) -> dict[str, list[float]]:
-    """The seconds of each in every round; the order within a round is random.
+) -> Rounds:
+    """Time each in every round; the order within a round is random.
 
     Args:
       timers: what is compared, by name.
@@ -67,7 +84,7 @@ def interleave(
         draw.shuffle(order)
         for name in order:
             seconds[name].append(entries[name]())
-    return seconds
+    return Rounds(seconds, ratio(seconds["control"], seconds[control]))
 
 
 def ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio:
@@ -76,8 +93,3 @@ def ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio:
     drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
     return Ratio(float(np.median(ratios)), float(low), float(high))
-
-
-def is_noisy(control: Ratio) -> bool:
-    """Whether the ratio of a function to itself says that a run cannot be trusted."""
-    return not CONTROL[0] <= control.median <= CONTROL[1]

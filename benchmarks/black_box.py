@@ -9,7 +9,7 @@ import numpy as np
 
 import xaijax
 from benchmarks._rows import Writer
-from benchmarks._timing import interleave, is_noisy, ratio, timer
+from benchmarks._timing import interleave, timer
 from benchmarks.workloads import background, breast_cancer
 
 
@@ -31,16 +31,14 @@ def run(writer: Writer, *, rounds: int) -> None:
             "predict_proba": timer(functools.partial(predict, rows)),
             "permutation_shap": timer(functools.partial(_explain, predict)),
         }
-        seconds = interleave(timers, rounds, control="predict_proba", title=name)
-        control = ratio(seconds["control"], seconds["predict_proba"])
+        done = interleave(timers, rounds, control="predict_proba", title=name)
         writer.add(
             "measure",
             what=f"{name}, permutation_shap of {len(rows)} rows",
-            seconds=seconds["permutation_shap"],
+            seconds=done.seconds["permutation_shap"],
             base="one predict_proba of these rows",
-            base_seconds=seconds["predict_proba"],
-            control=control._asdict(),
-            noisy=is_noisy(control),
+            base_seconds=done.seconds["predict_proba"],
+            **done.trust(),
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import xaijax
 from benchmarks._rows import Writer
-from benchmarks._timing import interleave, is_noisy, ratio, timer
+from benchmarks._timing import interleave, timer
 from benchmarks.workloads import background, breast_cancer, table
 
 FEATURES = 12
@@ -49,8 +49,7 @@ def run(writer: Writer, *, rounds: int) -> None:
         for library, method in chosen
     }
     first = next(iter(timers))
-    seconds = interleave(timers, rounds, control=first, title="time to error")
-    control = ratio(seconds["control"], seconds[first])
+    done = interleave(timers, rounds, control=first, title="time to error")
     for (library, method), budget in chosen.items():
         writer.add(
             "error",
@@ -62,9 +61,8 @@ def run(writer: Writer, *, rounds: int) -> None:
             error=errors[library, method][budget],
             errors=errors[library, method],
             reached=errors[library, method][budget] <= WANTED,
-            seconds=seconds[f"{library} {method}"],
-            control=control._asdict(),
-            noisy=is_noisy(control),
+            seconds=done.seconds[f"{library} {method}"],
+            **done.trust(),
         )
 
 

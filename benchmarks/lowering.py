@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 import xaijax
 from benchmarks._rows import Writer
-from benchmarks._timing import interleave, is_noisy, ratio, timer
+from benchmarks._timing import interleave, timer
 from benchmarks.workloads import workload
 
 _BATCH = 8
@@ -25,20 +25,18 @@ def run(writer: Writer, *, rounds: int) -> None:
             programs[f"{what}, lowered"] = jax.jit(evaluate(xaijax.lower))
         timers = {n: timer(functools.partial(p, *arguments)) for n, p in programs.items()}
         base = "forward, as written"
-        seconds = interleave(timers, rounds, control=base, title=f"lowering, {name}")
-        control = ratio(seconds["control"], seconds[base])
+        done = interleave(timers, rounds, control=base, title=f"lowering, {name}")
         off = jnp.abs(programs["forward, lowered"](*arguments) - programs[base](*arguments)).max()
         for what in _EVALUATIONS:
             plain = f"{what}, as written"
             writer.add(
                 "measure",
                 what=f"{w.name}, batch {_BATCH}: {what}, lowered",
-                seconds=seconds[f"{what}, lowered"],
+                seconds=done.seconds[f"{what}, lowered"],
                 base=plain,
-                base_seconds=seconds[plain],
-                control=control._asdict(),
-                noisy=is_noisy(control),
+                base_seconds=done.seconds[plain],
                 largest_difference=float(off),
+                **done.trust(),
             )
 
 

@@ -245,14 +245,12 @@ def _measure_group(
             timers[f"{variant}: {method}"]()
     control = f"ours: {group[0].pair.method}"
     title = f"{name}, {workload.name}"
-    seconds = _timing.interleave(timers, rounds, control=control, title=title)
-    same = _timing.ratio(seconds["control"], seconds[control])
-    shared = {"control": same._asdict(), "noisy": _timing.is_noisy(same)}
+    done = _timing.interleave(timers, rounds, control=control, title=title)
     for ready in group:
         for variant, worker in workers.items():
-            row = _row(workload, ready, variant, seconds)
+            row = _row(workload, ready, variant, done.seconds)
             peer = {"peer": name, "version": worker.ask("hello")["version"]}
-            yield {"row": "peer", **peer, **row, **shared}
+            yield {"row": "peer", **peer, **row, **done.trust()}
 
 
 def _row(

@@ -15,7 +15,7 @@ import numpy as np
 
 import xaijax
 from benchmarks._rows import Writer
-from benchmarks._timing import FEWEST_ROUNDS, interleave, is_noisy, ratio, timer
+from benchmarks._timing import FEWEST_ROUNDS, interleave, timer
 from benchmarks.workloads import grid, table, workload
 
 _DEVICES = (1, 2, 4, 8)
@@ -44,8 +44,7 @@ def _curve(
 ) -> None:
     timers = {str(value): timer(point) for value, point in points.items()}
     smallest = next(iter(timers))
-    seconds = interleave(timers, rounds, control=smallest, title=f"{method}, {axis}")
-    control = ratio(seconds["control"], seconds[smallest])
+    done = interleave(timers, rounds, control=smallest, title=f"{method}, {axis}")
     for value in points:
         writer.add(
             "curve",
@@ -53,9 +52,8 @@ def _curve(
             workload=name,
             axis=axis,
             value=value,
-            seconds=seconds[str(value)],
-            control=control._asdict(),
-            noisy=is_noisy(control),
+            seconds=done.seconds[str(value)],
+            **done.trust(),
         )
 
 
@@ -165,11 +163,10 @@ def _sharded(rounds: int) -> list[dict[str, Any]]:
         f = jax.device_put(w.f, everywhere)
         target = jax.device_put(jnp.int32(w.target), everywhere)
         points[count] = functools.partial(program, f, jax.device_put(xs, spread), target)
-    seconds = interleave({str(n): timer(p) for n, p in points.items()}, rounds, control="1")
-    control = ratio(seconds["control"], seconds["1"])
+    done = interleave({str(n): timer(p) for n, p in points.items()}, rounds, control="1")
     shared = {"method": "grad_cam", "workload": f"{w.name}, batch 32", "axis": "devices"}
-    shared |= {"control": control._asdict(), "noisy": is_noisy(control)}
-    return [{**shared, "value": n, "seconds": seconds[str(n)]} for n in _DEVICES]
+    shared |= done.trust()
+    return [{**shared, "value": n, "seconds": done.seconds[str(n)]} for n in _DEVICES]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 import time
 
 from benchmarks._rows import Writer
-from benchmarks._timing import Timer, interleave, is_noisy, ratio
+from benchmarks._timing import Timer, interleave
 
 _BASE = "import jax"
 _CODES = (_BASE, "import jax, xaijax", "import xaijax; xaijax.explainers()")
@@ -13,19 +13,17 @@ _CODES = (_BASE, "import jax, xaijax", "import xaijax; xaijax.explainers()")
 
 def run(writer: Writer, *, rounds: int) -> None:
     """Measure."""
-    seconds = interleave(
+    done = interleave(
         {code: _process(code) for code in _CODES}, rounds, control=_BASE, title="startup"
     )
-    control = ratio(seconds["control"], seconds[_BASE])
     for code in _CODES:
         writer.add(
             "measure",
             what=code,
-            seconds=seconds[code],
+            seconds=done.seconds[code],
             base=_BASE,
-            base_seconds=seconds[_BASE],
-            control=control._asdict(),
-            noisy=is_noisy(control),
+            base_seconds=done.seconds[_BASE],
+            **done.trust(),
         )
 
 

@@ -46,8 +46,8 @@ def test_times_become_ratios_within_a_round():
     base = [1.0, 2.0, 4.0, 8.0, 3.0, 5.0]
     found = _timing.ratio([3 * t for t in base], base)
     assert found == (3.0, 3.0, 3.0)
-    assert not _timing.is_noisy(_timing.Ratio(1.04, 1.0, 1.1))
-    assert _timing.is_noisy(_timing.Ratio(0.94, 0.9, 1.1))
+    assert not _timing.Rounds({}, _timing.Ratio(1.04, 1.0, 1.1)).trust()["noisy"]
+    assert _timing.Rounds({}, _timing.Ratio(0.94, 0.9, 1.1)).trust()["noisy"]
 
 
 def test_rounds_run_all_in_another_order_and_the_control_twice():
@@ -56,7 +56,7 @@ def test_rounds_run_all_in_another_order_and_the_control_twice():
     def timer(name):
         return lambda: ran.append(name) or 1.0
 
-    seconds = _timing.interleave({"a": timer("a"), "b": timer("b")}, 20, control="a")
+    seconds, _ = _timing.interleave({"a": timer("a"), "b": timer("b")}, 20, control="a")
     assert {name: len(s) for name, s in seconds.items()} == {"a": 20, "b": 20, "control": 20}
     rounds = [tuple(ran[i : i + 3]) for i in range(0, len(ran), 3)]
     assert all(sorted(r) == ["a", "a", "b"] for r in rounds)
