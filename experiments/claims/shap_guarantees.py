@@ -11,7 +11,8 @@ background. (b) The axiom of consistency: the model is changed so that what feat
 stays, f' = f + c [i present][j present] + d [k, l and m present], with c from 0 to 0.1 and d from -1 to 1, or 0; then
 the value of i must not fall by more than 1e-5. Both models are explained by the same key. Exact values rise by c / 2.
 (c) The error of estimates, root mean square over rows, keys and features and divided by that of the exact values, by
-the budget of coalitions; and its slope on double logarithmic scales. Unit of replication: the network, of its own split
+the budget of coalitions, each scored with every row of the background; sampling SHAP draws single rows, and gets as
+many evaluations of the model; and its slope on double logarithmic scales. Unit of replication: the network, of its own split
 and seed, averaged over rows and keys; Student's t intervals. For comparison LIME in the same game, and expected
 gradients, whose values add up only in the mean.
 
@@ -92,12 +93,13 @@ SMOKE = Config(
 def estimator(name: str, f: Any, mask: Any, budget: int) -> Any:
     """An estimator that may score so many coalitions; `None` if it cannot do with so few."""
     M, n = mask.num_features, budget
+    rows = len(mask.background)
     settings: dict[str, tuple[Any, dict[str, Any]]] = {
         EXACT: (xaijax.exact_shapley, {}),
         "KernelSHAP": (xaijax.kernel_shap, {"num_samples": n}),
         "KernelSHAP (leverage)": (xaijax.kernel_shap, {"num_samples": n, "sampling": "leverage"}),
         "permutation SHAP": (xaijax.permutation_shap, {"num_permutations": n // (2 * M - 2)}),
-        "sampling SHAP": (xaijax.sampling_shap, {"num_samples": n // (2 * M)}),
+        "sampling SHAP": (xaijax.sampling_shap, {"num_samples": n * rows // (2 * M)}),
         LIME: (xaijax.lime, {"num_samples": n}),
     }
     explain, numbers = settings[name]
