@@ -12,8 +12,8 @@ stays, f' = f + c [i present][j present] + d [k, l and m present], with c from 0
 the value of i must not fall by more than 1e-5. Both models are explained by the same key. Exact values rise by c / 2.
 (c) The error of estimates, root mean square over rows, keys and features and divided by that of the exact values, by
 the budget of coalitions, each scored with every row of the background; sampling SHAP draws single rows, and gets as
-many evaluations of the model; and its slope on double logarithmic scales. Unit of replication: the network, of its own split
-and seed, averaged over rows and keys; Student's t intervals. For comparison LIME in the same game, and expected
+many evaluations of the model; and its slope on double logarithmic scales. Unit of replication: the network, of its own
+split and seed, averaged over rows and keys; Student's t intervals. For comparison LIME in the same game, and expected
 gradients, whose values add up only in the mean.
 
 The claim is supported if every estimator of Shapley values adds up to 1e-5 and never breaks the axiom, holds under a
