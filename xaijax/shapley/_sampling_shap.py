@@ -166,46 +166,49 @@ def _estimate(
     if num_samples < 4:
         rule = "be at least 4: two contributions of each feature tell its spread"
         raise ValueError(complaint(where, "num_samples", rule, num_samples))
-    each, ends = num_samples // 2, 2 * v.number
+    each, ends = num_samples // 2, v.number
     first, second = M * each, M * (num_samples - each)
-    chunk = v.chunk_size(batch_size, ends + 2 * first)
+    chunk = max(v.chunk_size(batch_size, 2 * (ends + first)) // 2, 1)
 
-    def side(sample: Int[Array, ""], feature: Array, with_: Array) -> tuple[Array, Array]:
-        """Pre(i) of a sample, and i itself if it is the side with it; and the sample's row of the background."""
-        bits = jax.random.bits(jax.random.fold_in(key, sample), (M + 1,), jnp.uint32)
-        place = bits[:M]  # the features in the order of random numbers are a random permutation
-        return jnp.where(jnp.arange(M) == feature, with_, place < place[feature]), v.draw(bits[M])
+    def pair(sample: Int[Array, ""], feature: Array) -> tuple[Array, Array]:
+        """Pre(i) of a sample without and with i, and the sample's row of the background."""
+        words = jax.random.bits(jax.random.fold_in(key, sample), (M // 2 + 2,), jnp.uint32)
+        # The features in the order of random numbers are a random permutation; of two halves a word, since words cost
+        # as much as a small model. In one of 65 536 pairs they are equal, and none is before the other.
+        place = jnp.concatenate([words[1:] >> 16, words[1:] & 0xFFFF])[:M]
+        without = place < place[feature]
+        with_ = without | (jnp.arange(M) == feature)
+        return jnp.stack([without, with_]), jnp.broadcast_to(v.draw(words[0]), 2)
 
-    def early(row: Int[Array, ""]) -> Float[Array, ""]:
-        """Of everything hidden and nothing, each row of the background; then of the first round."""
-        n = jnp.maximum(row - ends, 0)
-        z, b = side(n // 2, n // 2 % M, n % 2 == 1)
-        end = row < ends
-        # With the two ends among the rows the model is compiled once.
-        return v(jnp.where(end, row >= v.number, z), jnp.where(end, row % v.number, b))
+    def early(k: Int[Array, ""]) -> Float[Array, " 2"]:
+        """First, of each row of the background, everything hidden and nothing; then the samples of the first round."""
+        sample = jnp.maximum(k - ends, 0)
+        z, b = pair(sample, sample % M)
+        none_and_all = jnp.broadcast_to(jnp.arange(2)[:, None] == 1, z.shape)
+        # With the two ends among the samples the model is compiled once.
+        return jax.vmap(v)(jnp.where(k < ends, none_and_all, z), jnp.where(k < ends, k, b))
 
-    def none_and_all(y: Float[Array, " rows"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        return v.mean(y[: v.number]), v.mean(y[v.number : ends])
+    def none_and_all(y: Float[Array, "n 2"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return v.mean(y[:ends, 0]), v.mean(y[:ends, 1])
 
     # Strewn, so that wherever it stops each feature has its part of the samples: multiples of the golden ratio.
     order = np.argsort(np.arange(second) * (np.sqrt(5) - 1) / 2 % 1)
     every = jnp.arange(first) % M
 
     def allocated(gains: Float[Array, " first"]) -> tuple[Array, Callable[[Array], Array]]:
-        """The features of the second round's samples, and the scores of its rows."""
+        """The features of the second round's samples, and the scores of its pairs."""
         feature = _allocate(gains.reshape(each, M).std(0, ddof=1), second)[order]
 
-        def late(row: Int[Array, ""]) -> Float[Array, ""]:
-            sample = first + jnp.asarray(order)[row // 2]
-            return v(*side(sample, feature[row // 2], row % 2 == 1))
+        def late(k: Int[Array, ""]) -> Float[Array, " 2"]:
+            return jax.vmap(v)(*pair(first + jnp.asarray(order)[k], feature[k]))
 
         return jnp.concatenate([every, feature]), late
 
     if tolerance is None:
-        y = map_chunks(early, jnp.arange(ends + 2 * first), chunk)
+        y = map_chunks(early, jnp.arange(ends + first), chunk)
         (none, all_), gains = none_and_all(y), _gains(y[ends:])
         feature, late = allocated(gains)
-        y = map_chunks(late, jnp.arange(2 * second), min(chunk, 2 * second))
+        y = map_chunks(late, jnp.arange(second), min(chunk, second))
         gains = jnp.concatenate([gains, _gains(y)])
         values, error = _means(gains, feature, len(gains), M, all_ - none)
         return result(values, error, none, all_, 2 + 2 * len(gains), len(gains))
@@ -218,14 +221,12 @@ def _estimate(
         return _means(jnp.concatenate([gains, _gains(y)]), feature, n, M, all_ - none)
 
     number = [M * n for n in checkpoints(min(FEWEST_SAMPLES, each), each)]
-    one = watch(early, fit_early, [ends + 2 * n for n in number], number, chunk, tolerance)
+    one = watch(early, fit_early, [ends + n for n in number], number, chunk, tolerance)
     (none, all_), gains = none_and_all(one.y), _gains(one.y[ends:])
     feature, late = allocated(gains)
     more = checkpoints(max(second // 2, 1), second)
     number += [first + n for n in more]
-    two = watch(
-        late, fit_late, [2 * n for n in more], number[-len(more) :], chunk, tolerance, one.met
-    )
+    two = watch(late, fit_late, more, number[-len(more) :], chunk, tolerance, one.met)
     values, error = (jnp.where(one.met, *a) for a in zip(one[3:5], two[3:5], strict=True))
     rows, checks = [2 + 2 * n for n in number], one.checks + two.checks
     evaluations, samples = jnp.asarray(rows)[checks - 1], jnp.asarray(number)[checks - 1]
@@ -233,9 +234,10 @@ def _estimate(
     return result(values, error, none, all_, evaluations, samples, two.met, past)
 
 
-def _gains(y: Float[Array, " rows"]) -> Float[Array, " samples"]:
+def _gains(y: Float[Array, "n 2"]) -> Float[Array, " n"]:
     """What a feature adds in each sample: the score with it less the one without."""
-    return jnp.diff(y.astype(jnp.promote_types(y.dtype, jnp.float32)).reshape(-1, 2))[:, 0]
+    y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+    return y[:, 1] - y[:, 0]
 
 
 def _means(

@@ -128,7 +128,7 @@ class Watched(NamedTuple):
 
     checks: Int[Array, ""]
     done: Int[Array, ""]
-    y: Float[Array, " rows"]
+    y: Float[Array, "rows *shape"]
     values: Float[Array, " M"]
     error: Float[Array, " M"]
     met: Bool[Array, ""]
@@ -136,7 +136,7 @@ class Watched(NamedTuple):
 
 
 def watch(
-    score: Callable[[Int[Array, ""]], Float[Array, ""]],
+    score: Callable[[Int[Array, ""]], Float[Array, "*shape"]],
     fit: Callable[[Array, Int[Array, ""]], tuple[Array, Array]],
     rows: Sequence[int],
     numbers: Sequence[int],
@@ -149,7 +149,7 @@ def watch(
     It is looked at when certain numbers of samples are there, whatever the chunk: so the result does not depend on it.
 
     Args:
-      score: of a row.
+      score: of a row, or the scores of several coalitions that belong together.
       fit: the scores so far and how many samples count, to the values and their standard errors.
       rows: how many rows there must be at each look.
       numbers: how many samples these are.
@@ -161,7 +161,7 @@ def watch(
     chunk = min(chunk, rows[0])  # or a large one would score everything before the first look
     needed, counted = (jnp.asarray(a, jnp.int32) for a in (rows, numbers))
     like = jax.eval_shape(score, jax.ShapeDtypeStruct((), jnp.int32))
-    y = jnp.zeros(math.ceil(total / chunk) * chunk, like.dtype)
+    y = jnp.zeros((math.ceil(total / chunk) * chunk, *like.shape), like.dtype)
     values, error = (
         jnp.zeros(a.shape, a.dtype) for a in jax.eval_shape(fit, y[:total], counted[0])
     )
@@ -171,7 +171,7 @@ def watch(
         done, y = state
         new = jax.vmap(score)(jnp.minimum(done + jnp.arange(chunk), total - 1))
         _progress.report(chunk)
-        return done + chunk, lax.dynamic_update_slice(y, new, (done,))
+        return done + chunk, lax.dynamic_update_slice(y, new, (done, *[0] * (y.ndim - 1)))
 
     def check(state: Watched) -> Watched:
         k, done, y, *_, errors = state
