@@ -22,7 +22,7 @@ RESULTS = Path("benchmarks/results")
 _ROUNDS = 30
 #: Of the least, an interval says something: of five rounds, none has a level of 95 %.
 _FEWEST = 6
-_SELECTIVE = ("explainers", "metrics", "scaling")
+_SELECTIVE = ("explainers", "metrics", "scaling", "peers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     run.add_argument("--out", type=Path, help="default: benchmarks/results/DEVICE")
     run.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}")
-    run.add_argument("--only", default="", metavar="PATTERN", help="groups whose name matches")
+    run.add_argument(
+        "--only", default="", metavar="PATTERN", help="groups or peers whose name matches"
+    )
     run.add_argument("--no-memory", action="store_true", help="no second process for peak memory")
     run.set_defaults(do=_run)
     compare = commands.add_parser("compare", help="two folders of results")

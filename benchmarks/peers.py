@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -124,19 +125,17 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(
-    writer: Writer, *, rounds: int, device: str, libraries: Sequence[str] | None = None
-) -> None:
+def run(writer: Writer, *, rounds: int, device: str, only: str = "") -> None:
     """Measure, a row for each method of each peer.
 
     Args:
       writer: of the file.
       rounds: how many; slow methods get fewer.
       device: `"cpu"` or `"gpu"`, on which both sides run.
-      libraries: some of the peers; all by default.
+      only: which peers: those whose name matches.
     """
     there = []
-    for name in libraries or LIBRARIES:
+    for name in (n for n in LIBRARIES if re.search(only, n)):
         if lacking := missing(LIBRARIES[name]):
             why = f"not installed ({', '.join(lacking)}): {LIBRARIES[name].pip}"
             writer.add("skipped", what=name, why=why)

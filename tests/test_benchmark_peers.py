@@ -99,7 +99,7 @@ def test_missing_library_is_a_row(peers, tmp_path, monkeypatch):
     absent = LIBRARIES["shapiq"]._replace(needs=("no_such_module",))
     monkeypatch.setitem(LIBRARIES, "shapiq", absent)
     writer = _rows.Writer(tmp_path, "peers")
-    peers.run(writer, rounds=2, device="cpu", libraries=["shapiq"])
+    peers.run(writer, rounds=2, device="cpu", only="shapiq")
     (row,) = _rows.read(writer.path)[1:]
     assert row["row"] == "skipped"
     assert row["what"] == "shapiq"
