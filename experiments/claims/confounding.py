@@ -45,7 +45,7 @@ from jaxtyping import Array, Float
 import xaijax
 from experiments import _figures, _tables, _tabular
 from experiments._experiment import Conclusion
-from xaijax import metrics, plot
+from xaijax import metrics
 
 COLUMNS = ("cause", "spurious", "noise", "fourth")
 ARMS = ("hidden", "measured")
@@ -248,7 +248,8 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
     share, effect = (table[table.kind == kind] for kind in ("share", "effect"))
     found = compared(config, share)
     hidden = found[(found.arm == "hidden") & (found.strength > 0)]
-    changed = int(effect["spurious, changed"].sum())
+    samples = effect.drop_duplicates("unit")
+    changed, total = int(samples["spurious, changed"].sum()), len(samples) * config.num_rows
     named = hidden[hidden.low > MARGIN]
     holds = len(named) == len(hidden) and not changed
     verdict = "supported" if holds else "only if" if len(named) and not changed else "refuted"
@@ -259,7 +260,6 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
         f"{name} {_text(part.spurious)} (noise {_text(part.noise)})"
         for name, part in share[at].groupby("explainer", sort=False)
     ]
-    total = int(effect.drop_duplicates("unit").shape[0]) * config.num_rows
     says = (
         f"Share of the spurious column at strength {strongest:g}, confounder hidden, {first}: "
         f"{', '.join(parts)}; of {total} y, {changed} changed by setting it (n={config.seeds} samples)."
@@ -279,7 +279,7 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
         },
         figures={
             "attribution and effect": draw(config, share, effect),
-            "share by strength": draw_strengths(config, share),
+            "share by strength": draw_strengths(share),
         },
         sources=(xaijax.exact_shapley, xaijax.lime),
     )
@@ -355,28 +355,20 @@ def draw(config: Config, share: pd.DataFrame, effect: pd.DataFrame) -> Any:
     return _figures.dots(panels, lines=lines, unit="samples")
 
 
-def draw_strengths(config: Config, share: pd.DataFrame) -> Any:
+def draw_strengths(share: pd.DataFrame) -> Any:
     """The share of the spurious column in the Shapley values by strength, a panel for each arm."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
-    for axis, arm in zip(axes, ARMS, strict=True):
-        part = share[(share.arm == arm) & (share.explainer == SHAP)]
-        lines = {
-            name: each.pivot(index="seed", columns="strength", values="spurious").to_numpy(float)
-            for name, each in part.groupby("model", sort=False)
+    panels = {
+        f"share of the spurious column, confounder {arm}": {
+            f"s = {strength:g}": {
+                str(name): each.spurious for name, each in part.groupby("model", sort=False)
+            }
+            for strength, part in share[(share.arm == arm) & (share.explainer == SHAP)].groupby(
+                "strength", sort=False
+            )
         }
-        plot.curves(
-            lines,
-            x=list(config.strengths),
-            controls=(BEST, CAUSAL),
-            unit="samples",
-            x_label=f"strength of the confounder, which is {arm}",
-            y_label="share of the spurious column" if arm == ARMS[0] else "",
-            ax=axis,
-        )
-        axis.set_ylim(-0.02, 1)
-    return figure
+        for arm in ARMS
+    }
+    return _figures.dots(panels, controls=(BEST, CAUSAL), unit="samples")
 
 
 def _share_table(share: pd.DataFrame) -> pd.DataFrame:
