@@ -50,7 +50,8 @@ class Fitted:
 def table(dataset: str, seed: int, num_columns: int | None = None) -> Table:
     """A data set of `xaijax.data`, a random fifth of it to test on.
 
-    Of COMPAS the columns that a model may use, without race, and the defendants that ProPublica's notebook keeps.
+    Of COMPAS the columns that a model may use, without race, and the defendants that ProPublica's notebook keeps. Of
+    images each pixel is a column.
 
     Args:
       dataset: one with classes.
@@ -60,14 +61,24 @@ def table(dataset: str, seed: int, num_columns: int | None = None) -> Table:
     found = data.load(dataset, "all")
     if dataset == "compas":
         found = data.propublica_filter(found)
+    if found.x.ndim > 2:
+        flat = found.x.reshape(len(found), -1)
+        pixels = tuple(f"pixel {i}" for i in range(flat.shape[1]))
+        found = dataclasses.replace(found, x=flat, feature_names=pixels)
     names = (*_COMPAS, "c_charge_degree") if dataset == "compas" else found.feature_names
     names = names[:num_columns]
     x, y = found.columns(names), found.y
-    order = np.random.default_rng(seed).permutation(len(y))
-    test, train = np.split(order, [len(y) // 5])
+    train, test = split(len(y), seed)
     x = (x - x[train].mean(0)) / np.maximum(x[train].std(0), 1e-9)
     x = x.astype(np.float32)
     return Table((x[train], y[train]), (x[test], y[test]), tuple(names))
+
+
+def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places of what is trained on, and of a random fifth to test on."""
+    order = np.random.default_rng(seed).permutation(count)
+    test, train = np.split(order, [count // 5])
+    return train, test
 
 
 def fit(kind: Kind, table: Table, seed: int) -> Fitted:
