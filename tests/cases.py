@@ -259,7 +259,7 @@ CASES = {
         xaijax.attention_map,
         attended,
         image,
-        fresh={"layer": "attention_map/sigmoid"},
+        fresh={"layer": "attention_map/logistic"},
         smooth=True,
         agnostic=True,
     ),
