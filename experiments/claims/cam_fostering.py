@@ -9,7 +9,7 @@ the weights through the map. Published code of a later paper computes it from de
 network descends the largest beta with the term detached. All of a seed start alike and see the examples in the same
 order, and one compiled program trains them all.
 
-Measured on test images, for the true class: the entropy, the ellipse area, the dispersion and the contrast of the map
+Measured: on test images, for the true class, the entropy, the ellipse area, the dispersion and the contrast of the map
 (the paper's indicators), how often nothing in it speaks for the class (vanished), and what a concentrated map is for:
 the share of the map on the object, which is known to the pixel, over the part of the image that it covers (lift); the
 accuracy. Unit of replication: the seed. Intervals are Student's t over seeds, comparisons paired by seed.
