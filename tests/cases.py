@@ -84,6 +84,18 @@ def _bounded(f, x):
     return jnp.tanh(f(x))
 
 
+def attended(seed, dtype=jnp.float32):
+    """The convolutional network, with features that a map of their own weighs."""
+    return jax.tree_util.Partial(_attended, cnn(seed, dtype))
+
+
+def _attended(f, x):
+    A = f.features(x)
+    with jax.named_scope("attention_map"):
+        M = jax.nn.sigmoid(A.sum(-1, keepdims=True))
+    return f.head((1 + M) * A)
+
+
 def image(seed, dtype=jnp.float32, size=8):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(size, size, 3)), dtype)
 
@@ -242,6 +254,14 @@ CASES = {
         fresh={"intensities": (1.0, 1.5)},
         smooth=True,
         wrap=lambda f: xaijax.bind(xaijax.layer_cam, f),
+    ),
+    "attention_map": Case(
+        xaijax.attention_map,
+        attended,
+        image,
+        fresh={"layer": "attention_map/logistic"},
+        smooth=True,
+        agnostic=True,
     ),
     "saliency": Case(xaijax.saliency, curved, image, smooth=True),
     "input_x_gradient": Case(xaijax.input_x_gradient, curved, image, smooth=True),

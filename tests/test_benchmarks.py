@@ -14,8 +14,9 @@ from benchmarks import metrics as judges
 from benchmarks.workloads import MissingError, Workload
 from xaijax import metrics
 
-# Their cost is no model's: a linear model's weights are known.
-WITHOUT_EVALUATIONS = {"linear_shap"}
+# Their cost is no model's: a linear model's weights are known; an attention map is computed by the model's own forward
+# pass, if it has one, which the networks here have not.
+WITHOUT_EVALUATIONS = {"attention_map", "linear_shap"}
 # Measured among others, under the name of the case.
 NAMED_APART = {"lrp": "lrp, epsilon_plus", "lime": "lime"}
 # Their programs hold all layers with weights drawn anew: minutes of compilation on a network of this size.

@@ -1,6 +1,6 @@
 """What `import xaijax` gives, loaded when it is first used; `__init__.py` reads this file, and so do type checkers."""
 
-from . import attacks, metrics
+from . import attacks, intrinsic, metrics
 from .activation import (
     CamMaps,
     ablation_cam,
@@ -61,6 +61,7 @@ from .gradient import (
     layer_gradient,
     saliency,
 )
+from .intrinsic import attention_map, cam_fostering
 from .perturbation import (
     LimeFit,
     SubmodularPick,
@@ -127,6 +128,7 @@ __all__ = [
     "ablation_cam",
     "as_model",
     "attacks",
+    "attention_map",
     "aug_smooth",
     "banzhaf",
     "banzhaf_values",
@@ -136,6 +138,7 @@ __all__ = [
     "blur",
     "blur_integrated_gradients",
     "cam",
+    "cam_fostering",
     "cam_maps",
     "checked",
     "citation",
@@ -168,6 +171,7 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "internal_influence",
+    "intrinsic",
     "is_cam",
     "k_means",
     "kernel_shap",

@@ -61,7 +61,7 @@ class Config:
 
     Attributes:
       models: names of `MODELS`.
-      methods: names of `xaijax.explainers()`; all by default.
+      methods: names of `xaijax.explainers()`; all that are post-hoc by default.
       num_examples: explained.
       num_samples: of the sampling methods.
       epochs: of the training of the convolutional networks.
@@ -119,7 +119,7 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
     """What every method makes of a model."""
     case = image_case(config, unit) if MODELS[unit] == "CNN" else table_case(config, unit)
     rows = []
-    for name in config.methods or tuple(xaijax.explainers()):
+    for name in config.methods or _post_hoc():
         explainer = xaijax.explainers()[name]
         answers = [_answer(explainer, case, config, i) for i in range(config.num_examples)]
         worst = next((a for a in answers if a != EXPLAINS), EXPLAINS)
@@ -134,6 +134,12 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _post_hoc() -> tuple[str, ...]:
+    """What explains models that do not explain themselves, as those here."""
+    known = xaijax.explainers().items()
+    return tuple(name for name, explain in known if explain.taxonomy.stage == "post-hoc")
 
 
 def _answer(explainer: Any, case: Case, config: Config, i: int) -> str:

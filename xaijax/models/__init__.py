@@ -4,9 +4,16 @@ EfficientNet-Lite0, SqueezeNet 1.1 and dlib's ResNet-34 come with ImageNet weigh
 and ViT read the checkpoints of torchvision and timm, without PyTorch. They map one image to logits, or a batch.
 MiniLM, with its weights from a package, maps the token ids of a sentence to an embedding, and there is a classifier of
 film reviews on it.
+An Attention Branch Network has an attention map of its own, over any of them that comes in stages.
 Nothing else in the library needs them: explainers take any function.
 """
 
+from xaijax.models._attention_branch import (
+    AttentionBranchNetwork,
+    Branches,
+    attention_branch_loss,
+    attention_branch_resnet,
+)
 from xaijax.models._densenet import DenseNet, densenet121
 from xaijax.models._dlib_resnet import DlibResNet, dlib_resnet34
 from xaijax.models._efficientnet_lite import EfficientNetLite0, efficientnet_lite0
@@ -24,6 +31,8 @@ from xaijax.models._weights import load_torch
 
 __all__ = [
     "VGG",
+    "AttentionBranchNetwork",
+    "Branches",
     "DenseNet",
     "DlibResNet",
     "EfficientNetLite0",
@@ -36,6 +45,8 @@ __all__ = [
     "SqueezeNet",
     "Tokenizer",
     "ViT",
+    "attention_branch_loss",
+    "attention_branch_resnet",
     "densenet121",
     "dlib_resnet34",
     "efficientnet_lite0",
