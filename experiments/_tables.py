@@ -26,7 +26,13 @@ def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown; what has no value stays empty."""
     # Text that looks like a number keeps its digits.
     text = [i for i in range(table.shape[1]) if not pd.api.types.is_numeric_dtype(table.iloc[:, i])]
+    # A bar, as of an absolute value, would end its cell.
+    table = table.rename(columns=_unbarred).map(_unbarred)
     return table.to_markdown(index=False, floatfmt=".3f", missingval="", disable_numparse=text)
+
+
+def _unbarred(value: Any) -> Any:
+    return value.replace("|", "\\|") if isinstance(value, str) else value
 
 
 def interval(mean: float, low: float, high: float, digits: int = 3) -> str:

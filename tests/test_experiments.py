@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import xaijax
-from experiments import _config, _experiment, _report, _reproduce, _run
+from experiments import _config, _experiment, _report, _reproduce, _run, _tables
 from experiments.__main__ import main as experiments_main
 from experiments._experiment import Conclusion
 from experiments._store import RunError, Store, encode, read_lines
@@ -371,6 +372,13 @@ def test_kill_at_any_moment(tmp_path):
         (found,) = out.glob("*/*/results.jsonl")
         assert found.read_bytes() == expected.read_bytes()
     assert begun, "every kill came before the first result"
+
+
+def test_bars_do_not_end_a_cell():
+    table = pd.DataFrame({"a | b": ["mean |x|", "y"], "n": [1.0, 2.0]})
+    lines = _tables.markdown(table).splitlines()
+    assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [4] * 4
+    assert r"mean \|x\|" in lines[2]
 
 
 def test_encoded_lines_are_checked():
