@@ -11,7 +11,7 @@ import numpy as np
 import xaijax
 from benchmarks._cost import Case, measure_groups
 from benchmarks._rows import Writer
-from benchmarks.workloads import background, breast_cancer, grid, table, workload
+from benchmarks.workloads import background, breast_cancer, forest, grid, table, workload
 from xaijax import metrics
 from xaijax.propagation import (
     epsilon,
@@ -87,6 +87,7 @@ def groups() -> dict[str, Callable[[], list[Case]]]:
         "vit_small_16": transformer,
         "breast_cancer": rows,
         "breast_cancer, 12 features": all_coalitions,
+        "trees": trees,
         "minilm": words,
     }
 
@@ -271,6 +272,16 @@ def all_coalitions(batch: int = 2) -> list[Case]:
     w = table(12)
     exact = _on_probabilities(_explain("exact_shapley", mask=w.mask))
     return [Case("exact_shapley", "explainer", w, exact, batch, agnostic=True, in_turn=True)]
+
+
+def trees(batch: int = 569) -> list[Case]:
+    """Exact Shapley values of a forest, of all rows at once; they ask the trees, not the model."""
+    w, rows = forest(), jnp.asarray(background())
+    found = {
+        "tree_shap": _explain("tree_shap", background=rows),
+        "tree_shap, path-dependent": _explain("tree_shap"),
+    }
+    return [Case(n, "explainer", w, run, batch, "none") for n, run in found.items()]
 
 
 # The columns of breast cancer: ten measures, of each the mean, the error and the worst.

@@ -186,6 +186,22 @@ def table(num_features: int = 30) -> Workload:
     return Workload(name, table_model(num_features), jnp.asarray(X), 1, mask)
 
 
+def fit_forest(X: np.ndarray, y: np.ndarray) -> Any:
+    """100 trees of depth 8 of scikit-learn, the same in every process."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(100, max_depth=8, random_state=0).fit(X, y)
+
+
+@functools.cache
+def forest() -> Workload:
+    """A random forest and the rows."""
+    X, y = breast_cancer()
+    name = "100 trees of depth 8, breast cancer, 30 features, background 100 (v1)"
+    mask = xaijax.columns(background())
+    return Workload(name, xaijax.read_trees(fit_forest(X, y)), jnp.asarray(X), 1, mask)
+
+
 _SENTENCE = (
     "Although the story is slow and the ending feels a little forced, the two leading actors are so warm "
     "and so funny together that the whole film becomes a small and lasting pleasure."

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 import xaijax
+from tests.oracles import trees as oracle
 
 # Seeds of networks without a dead map: something speaks for every output, in every image below.
 FIRST, SECOND = 1, 10
@@ -73,6 +74,18 @@ def mlp(seed, dtype=jnp.float32, sizes=(6, 16, 4)):
 def linear(seed, dtype=jnp.float32):
     """One layer of it: linear in the row."""
     return mlp(seed, dtype, sizes=(6, 4))
+
+
+def trees(seed, dtype=jnp.float32):
+    """Trees of two levels, one for each output, which differ in their numbers."""
+    model = oracle.random_model(0, num_features=6, num_outputs=4, num_trees=4, depth=2)
+    rng = np.random.default_rng(seed)
+    f = xaijax.read_trees(model)
+    values = jnp.asarray(f.values * (1 + rng.random(f.values.shape)))
+    return jax.tree.map(
+        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a,
+        dataclasses.replace(f, values=values),
+    )
 
 
 def curved(seed, dtype=jnp.float32):
@@ -403,6 +416,21 @@ CASES = {
         lambda dtype: {"background": _rows(dtype)},
         fresh={"batch_size": 2},
         smooth=True,
+    ),
+    "tree_shap": Case(
+        xaijax.tree_shap,
+        trees,
+        row,
+        lambda dtype: {"background": _rows(dtype)},
+        fresh={"batch_size": 3},
+    ),
+    "tree_shap, path-dependent": Case(xaijax.tree_shap, trees, row, fresh={"batch_size": 2}),
+    "tree_shap_interactions": Case(
+        xaijax.tree_shap_interactions,
+        trees,
+        row,
+        lambda dtype: {"background": _rows(dtype)},
+        fresh={"batch_size": 3},
     ),
     "banzhaf": Case(
         xaijax.banzhaf,

@@ -31,6 +31,7 @@ def test_every_explainer_is_measured():
         explainers.sampling,
         explainers.many_forwards,
         explainers.all_coalitions,
+        explainers.trees,
     ):
         found |= {case.method for case in make()}
     wanted = {NAMED_APART.get(name, name) for name in xaijax.explainers()}

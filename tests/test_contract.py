@@ -230,7 +230,8 @@ def test_checked(case):
 @each_aimed
 def test_checked_finds_a_model_that_answers_nan(case):
     f, x = case.model(FIRST), case.x(0)
-    broken = jax.tree.map(lambda w: w * jnp.nan, f)
+    # The structure of a tree is arrays of integers.
+    broken = jax.tree.map(lambda w: w * jnp.nan if jnp.issubdtype(w.dtype, jnp.floating) else w, f)
     explain = xaijax.checked(lambda target: case.bind(broken)(x, target, *case.keys()))
     with pytest.raises(ValueError, match=r"f must give finite scores, got nan\."):
         explain(jnp.int32(1))

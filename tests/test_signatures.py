@@ -90,7 +90,13 @@ def test_taxonomy(explain):
     hints = typing.get_type_hints(xaijax.Taxonomy)
     for field in ("scope", "access", "stage"):
         assert getattr(explain.taxonomy, field) in typing.get_args(hints[field])
-    assert explain.taxonomy.models in {"any", "CNN or ViT", "neural network", "linear model"}
+    assert explain.taxonomy.models in {
+        "any",
+        "CNN or ViT",
+        "neural network",
+        "linear model",
+        "trees",
+    }
 
 
 @each

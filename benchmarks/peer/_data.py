@@ -65,6 +65,12 @@ class Data(NamedTuple):
         """The same as a mask of ours."""
         return xaijax.columns(jnp.asarray(self.background(num_features)))
 
+    def forest(self) -> Any:
+        """A random forest of scikit-learn that has learnt from the standardised rows."""
+        from benchmarks import workloads
+
+        return workloads.fit_forest(self.table(), self.read("classes"))
+
     def table_model(self, num_features: int = 30) -> Any:
         """The MLP of the table, which answers with probabilities."""
         with np.load(self.folder / f"mlp{num_features}.npz") as weights:
@@ -88,7 +94,9 @@ def write(folder: Path) -> None:
     image, _ = workloads.photograph()
     np.save(folder / "images.npy", np.asarray(workloads.workload("efficientnet_lite0").xs))
     np.save(folder / "segments.npy", xaijax.superpixels(image))
-    np.save(folder / "rows.npy", workloads.breast_cancer()[0])
+    rows, classes = workloads.breast_cancer()
+    np.save(folder / "rows.npy", rows)
+    np.save(folder / "classes.npy", classes)
     for num_features in (30, 12):
         layers = jax.tree.leaves(workloads.table_model(num_features))
         np.savez(folder / f"mlp{num_features}.npz", *map(np.asarray, layers))

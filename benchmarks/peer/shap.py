@@ -1,18 +1,26 @@
-"""shap beside ours: Shapley values of an MLP on 30 features, exactly on 12, of a linear model, and by gradients."""
+"""shap beside ours: Shapley values of an MLP on 30 features, exactly on 12, of linear models and trees; gradients."""
 
 import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import xaijax
 from benchmarks.peer import _torch
-from benchmarks.peer._data import Data
+from benchmarks.peer._data import TABLE_TARGET, Data
 from benchmarks.peer._libraries import LIBRARIES, load
-from benchmarks.peer._pairs import Images, Pair, Workload, channels_last, image_workload
+from benchmarks.peer._pairs import (
+    Images,
+    Pair,
+    Workload,
+    as_they_are,
+    channels_last,
+    image_workload,
+)
 from benchmarks.peer._tables import Asked, Table
 
 _COALITIONS = 2108  # 2 M + 2048: what shap's KernelExplainer takes by itself
@@ -20,11 +28,13 @@ _WALKS = 10
 _DRAWS = 1000  # contributions of a feature on average, two evaluations each
 _GRADIENTS = 16
 _VALUES = "values of features"
+_FOREST = "breast cancer, 30 features, 100 trees of depth 8, batch 569 (v1)"
+_PREDICT = "bare predict of 569 rows"
 
 
 def methods(data: Data) -> dict[str, Callable[[], Any]]:
     """Theirs."""
-    found = _sampled(Asked(data)) | _exact(Asked(data, 12))
+    found = _sampled(Asked(data)) | _exact(Asked(data, 12)) | _trees(data)
     return found | _gradient(data) if _has_torch() else found
 
 
@@ -65,6 +75,24 @@ def _exact(asked: Asked) -> dict[str, Callable[[], Any]]:
     )
 
 
+def _trees(data: Data) -> dict[str, Callable[[], Any]]:
+    """Its C++, of all rows in one call; it explains both classes at once."""
+    shap = load("shap")
+
+    forest, rows = data.forest(), data.table()
+    drawn = shap.TreeExplainer(forest, data.background(), feature_perturbation="interventional")
+    runs = {
+        "tree_shap": drawn,
+        "tree_shap, path-dependent": shap.TreeExplainer(forest),
+    }
+
+    def explained(explainer: Any) -> np.ndarray:
+        return explainer.shap_values(rows, check_additivity=False)[..., TABLE_TARGET]
+
+    found = {f"{_FOREST}: {k}": functools.partial(explained, e) for k, e in runs.items()}
+    return found | {f"{_FOREST}: {_PREDICT}": lambda: forest.predict_proba(rows)[:, TABLE_TARGET]}
+
+
 def _gradient(data: Data) -> dict[str, Callable[[], Any]]:
     shap = load("shap")
 
@@ -102,6 +130,7 @@ def pairs(data: Data) -> Iterator[Workload]:
         table.random("sampling_shap", draws),
     )
     yield _exact_workload(data)
+    yield _trees_workload(data)
     if _has_torch():
         images, behind = Images(data, "efficientnet_lite0", 1), jnp.asarray(data.images(8))
         gradients = functools.partial(
@@ -133,3 +162,24 @@ def _exact_workload(data: Data) -> Workload:
         few.pair("exact_shapley", exact, _VALUES),
         few.pair("linear_shap", linear, _VALUES),
     )
+
+
+def _trees_workload(data: Data) -> Workload:
+    """All rows at once, one class."""
+    f, X = xaijax.read_trees(data.forest()), jnp.asarray(data.table())
+
+    def explained(f: Any, X: Any, background: Any) -> Any:
+        explain = xaijax.bind(xaijax.tree_shap, f, background=background)
+        return jax.vmap(lambda x: explain(x, TABLE_TARGET))(X)
+
+    program = jax.jit(explained)
+    predict = jax.jit(lambda f, X: jax.vmap(f)(X)[:, TABLE_TARGET])
+    compared = f"{_VALUES}; theirs computes both classes"
+    pairs = [
+        Pair(method, functools.partial(program, f, X, background), None, compared, as_they_are)
+        for method, background in (
+            ("tree_shap", jnp.asarray(data.background())),
+            ("tree_shap, path-dependent", None),
+        )
+    ]
+    return Workload(_FOREST, len(X), {_PREDICT: functools.partial(predict, f, X)}, pairs)

@@ -62,6 +62,7 @@ def boundary(
     numbers: Mapping[str, str] | None = None,
     baseline: Sequence[str] = (),
     baselines: Sequence[str] = (),
+    missing: bool = False,
 ) -> Compiled[P, R]:
     """Check a function's arguments by their names, then run it compiled.
 
@@ -72,6 +73,8 @@ def boundary(
       baseline: what stands in the place of `x`: a number, or an array that broadcasts to its shape. Not checked beside
         a `mask`, which takes its place.
       baselines: the same, or a stack of several, `(n, *x.shape)`.
+      missing: whether values of `x` and the baselines may be missing, NaN: of the features that the model names in
+        `takes_missing`, one truth value for each.
     """
     signature = inspect.signature(function)
     name = function.__name__
@@ -99,7 +102,7 @@ def boundary(
             bound[k] = check_number(name, k, bound[k], within=within, optional=k in optional)
         if "key" in bound:
             check_key(name, bound["key"])
-        weights, rest = [], None
+        weights, rest, takes = [], None, None
         if first is not None:
             explained = bound.pop(first)
             f = model_of(name, explained) if first == "explain" else explained
@@ -107,14 +110,18 @@ def boundary(
             # A large model takes as long to flatten as to call: once is enough.
             weights, rest = partition(explained, numbers=False)
             parts = partition(f, numbers=False) if first == "explain" else (weights, rest)
-            outputs = check_model(name, *parts, bound["x"])
+            takes = getattr(f, "takes_missing", None) if missing else None
+            outputs = check_model(name, *parts, bound["x"], missing=takes)
             if "target" in bound:
                 bound["target"] = check_target(name, bound["target"], outputs)
         # A mask hides features its own way, also of what is no float array: tokens.
         masked = bound.get("mask") is not None
         for k in (*baseline, *baselines):
             if not (masked or (k in optional and bound[k] is None)):
-                bound[k] = check_baseline(name, k, bound[k], bound["x"], several=k in baselines)
+                several = k in baselines
+                bound[k] = check_baseline(
+                    name, k, bound[k], bound["x"], several=several, missing=takes
+                )
         if "low" in bound:
             check_bounds(name, bound["x"], bound["low"], bound["high"])
         for k in ("attribution", "other"):

@@ -48,6 +48,7 @@ def explainer(
     fraction: Sequence[str] = (),
     baseline: Sequence[str] = (),
     baselines: Sequence[str] = (),
+    missing: bool = False,
 ) -> Callable[[Callable[P, R]], Explainer[P, R]]:
     """Make an explainer of a function `(f, x, target[, key], *, ...)`, or `(explain, x, target[, key], *, ...)`.
 
@@ -65,6 +66,7 @@ def explainer(
       fraction: numbers that must lie between 0 and 1, both left out.
       baseline: what stands in the place of `x`: a number, or an array that broadcasts to its shape.
       baselines: the same, or a stack of several, `(n, *x.shape)`.
+      missing: whether a value may be missing, NaN, where the model says in `takes_missing` that it takes that.
 
     Returns:
       A decorator. The function it gives checks `f`, `x`, `target` and `key`, then runs compiled.
@@ -77,6 +79,7 @@ def explainer(
             numbers=ranges(positive, not_negative, fraction),
             baseline=baseline,
             baselines=baselines,
+            missing=missing,
         )
         wrapper.taxonomy = Taxonomy(scope, access, stage, models)
         wrapper.attribution = attribution

@@ -80,7 +80,9 @@ def check_number(name: str, argument: str, value: Any, *, within: str, optional:
     return number
 
 
-def check_baseline(name: str, argument: str, value: Any, x: Any, *, several: bool) -> Any:
+def check_baseline(
+    name: str, argument: str, value: Any, x: Any, *, several: bool, missing: Any = None
+) -> Any:
     """Raise unless a baseline fits `x`, one float array, and is finite where it is concrete.
 
     Args:
@@ -89,6 +91,7 @@ def check_baseline(name: str, argument: str, value: Any, x: Any, *, several: boo
       value: a number, or an array that broadcasts to the shape of `x`.
       x: the input, in whose place the baseline stands.
       several: whether it may also be a stack of baselines, `(n, *x.shape)`.
+      missing: of which features a missing value, NaN, may stand in it; `None` of no one.
 
     Returns:
       It; a number as Python's own float, as `check_number` does.
@@ -106,7 +109,7 @@ def check_baseline(name: str, argument: str, value: Any, x: Any, *, several: boo
     )
     if not fits and not stacked:
         raise ValueError(complaint(name, argument, rule, f"shape {given}"))
-    _check_finite(name, value, argument)
+    _check_finite(name, value, argument, missing)
     return float(value) if not given and not is_traced(value) else value
 
 
@@ -237,15 +240,19 @@ def check_callable(name: str, f: Any) -> None:
         raise TypeError(complaint(name, "f", "be callable", type(f).__name__, fix))
 
 
-def check_model(name: str, weights: Sequence[Any], model: Rest, x: Any) -> Any:
+def check_model(
+    name: str, weights: Sequence[Any], model: Rest, x: Any, *, missing: Any = None
+) -> Any:
     """Raise unless a model, in its parts, can be traced at `x` and `x` is finite.
+
+    Of the features of `missing`, true or false for each, `x` may also be missing: NaN.
 
     Returns:
       The outputs' shape and dtype.
     """
     leaves, structure = partition(x)
     for leaf in leaves:
-        _check_finite(name, leaf)
+        _check_finite(name, leaf, missing=missing)
     arrays = [(a.shape, a.dtype) for a in weights] + [(np.shape(a), dtype_of(a)) for a in leaves]
     return _output_shape(name, model, structure, tuple(arrays))
 
@@ -278,13 +285,19 @@ def check_target(name: str, target: Any, outputs: Any) -> Any:
     return np.int32(target)
 
 
-def _check_finite(name: str, leaf: Any, argument: str = "x") -> None:
+def _check_finite(name: str, leaf: Any, argument: str = "x", missing: Any = None) -> None:
     if is_traced(leaf) or not is_array(leaf) or not np.issubdtype(dtype_of(leaf), np.inexact):
         return
-    bad = np.size(leaf) - np.count_nonzero(np.isfinite(np.asarray(leaf, np.float32)))
-    if bad:
-        got = f"{bad} of {np.size(leaf)} values NaN or infinite"
-        raise ValueError(complaint(name, argument, "be finite", got, "Impute or drop them first."))
+    values = np.asarray(leaf, np.float32)
+    bad, rule, where = ~np.isfinite(values), "be finite", ""
+    if missing is not None and not is_traced(missing):
+        bad = bad & ~(np.isnan(values) & np.asarray(missing))
+        rule = "be finite, or missing where the model takes missing values"
+        features = np.unique(np.nonzero(bad)[-1]) if bad.ndim else []
+        where = f" in features {', '.join(map(str, features[:8]))}"
+    if number := int(np.count_nonzero(bad)):
+        got = f"{number} of {np.size(leaf)} values NaN or infinite{where}"
+        raise ValueError(complaint(name, argument, rule, got, "Impute or drop them first."))
 
 
 def _canonical(dtype: Any) -> Any:
