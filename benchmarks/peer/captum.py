@@ -32,7 +32,8 @@ _WIDTH = 0.25  # of LIME's kernel
 _WALKS = 2  # walks through the superpixels; ours takes each in both directions
 _WINDOW = 28
 _CHUNK = 8
-_LAYER, _MODULE = "layer4", "layer4"
+# The scope alone would be its last value, which is the mean over the positions: no module of its own computes that.
+_LAYER, _MODULE = "layer4/2/relu#3", "layer4"
 _PIXELS = "values of pixels"
 _RANDOM = f"{_PIXELS}; both draw at random"
 
