@@ -121,13 +121,9 @@ def channels_last(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.
     return ours, np.moveaxis(theirs, 1, -1)
 
 
-def of_segments(labels: np.ndarray) -> Common:
-    """Ours is a value for each superpixel, theirs one for each pixel and channel."""
-
-    def common(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return ours[:, labels], theirs[:, 0]
-
-    return common
+def of_one_channel(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ours is a value for each pixel, theirs the same for each of its channels, which come first."""
+    return ours, theirs[:, 0]
 
 
 def scaled(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from benchmarks.peer._pairs import (
     Workload,
     channels_last,
     image_workload,
-    of_segments,
+    of_one_channel,
 )
 
 _BATCHES = (1,)
@@ -223,13 +223,12 @@ def _smooth_grad(f: Any, x: Any, target: Any, key: Any) -> Any:
 def _hiding_workload(data: Data, images: Images) -> Workload:
     labels = data.read("segments")
     mask = xaijax.segments(labels, hidden=0.0)
-    parts = of_segments(labels)
     window = (_WINDOW, _WINDOW)
     random = "values of superpixels; both draw at random"
 
     def pair(name: str, run: Run, deterministic: bool = False) -> Pair:
         compared = "values of superpixels" if deterministic else random
-        return Pair(name, run, "bare forward", compared, parts, deterministic)
+        return Pair(name, run, "bare forward", compared, of_one_channel, deterministic)
 
     occlusion = functools.partial(xaijax.occlusion, window=window, stride=window)
     ablation = functools.partial(xaijax.feature_ablation, mask=mask)
