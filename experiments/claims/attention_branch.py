@@ -50,6 +50,7 @@ OTHERS = (PLAIN, DEEPER, AUXILIARY)
 MAP, SCALED = "attention map", "attention map, scaled"
 GRAD_CAM, FINE, OF_ABN = "Grad-CAM, plain", "Grad-CAM, plain, fine", "Grad-CAM, attention branch"
 EDGES = "edges"
+MAPS = (MAP, SCALED, OF_ABN, GRAD_CAM, FINE, EDGES)
 #: Of the plain network, the features that the branch sees.
 SEEN = "stages/0/units/2/relu"
 TITLES = {"digits": "digits", "fashion_mnist": "Fashion-MNIST", "shapes": "shapes"}
@@ -107,10 +108,10 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
             **kept,
             "what": name,
             "metric": "lift",
-            "value": round(float(np.nanmean(np.asarray(lift, np.float64))), 6),
+            "value": round(float(np.nanmean(np.asarray(lifts[name], np.float64))), 6),
             "parameters": None,
         }
-        for name, lift in lifts.items()
+        for name in MAPS
     ]
 
 
@@ -237,8 +238,8 @@ def _text(
     lifts = _wide(table, "lift", "shapes")
     cells = [f"{name} {_cell(metrics.mean_interval(lifts[name].to_numpy()), 2)}" for name in lifts]
     return (
-        f"{text} The lift on the object is: {', '.join(cells)}. The attention map's is above that of Grad-CAM of the "
-        f"plain network by {_cell(explains, 2)}."
+        f"{text} The lift on the object is: {', '.join(cells)}. The attention map's less that of Grad-CAM of "
+        f"the plain network is {_cell(explains, 2)}."
     )
 
 

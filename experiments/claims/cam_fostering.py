@@ -11,8 +11,9 @@ order, and one compiled program trains them all.
 
 Measured: on test images, for the true class, the entropy, the ellipse area, the dispersion and the contrast of the map
 (the paper's indicators), how often nothing in it speaks for the class (vanished), and what a concentrated map is for:
-the share of the map on the object, which is known to the pixel, over the part of the image that it covers (lift); the
-accuracy. Unit of replication: the seed. Intervals are Student's t over seeds, comparisons paired by seed.
+the share of the map on the object, which is known to the pixel, over the part of the image that it covers (lift), 0
+for a map that vanished; the accuracy. Unit of replication: the seed. Intervals are Student's t over seeds, comparisons
+paired by seed.
 
 A beta above 0 helps if the lift rises above that of beta = 0, with its interval, and the mean accuracy falls by no more
 than a percentage point. Supported if every beta does, only if some do; else refuted, also where the entropy falls: a
@@ -133,16 +134,16 @@ def measure(config: Config, unit: str) -> list[dict[str, Any]]:
 
 @jax.jit
 def _numbers(f: Any, xs: jax.Array, labels: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
-    """What is read off the map of each image; a map that vanished has no lift, and no indicator."""
+    """What is read off the map of each image; one that vanished has no indicator, and nothing of it on the object."""
 
     def one(x: jax.Array, label: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
         a = xaijax.grad_cam(f, x, label)
         vanished = ~(a > 0).any()
         resized = xaijax.resize(a, (x.shape[0], x.shape[1]))
         values = {name: indicator(a) for name, indicator in INDICATORS.items()}
-        values["lift"] = metrics.energy_pointing_game.details(resized, mask).lift
         known = {name: jnp.where(vanished, jnp.nan, value) for name, value in values.items()}
-        return {**known, "vanished": 1.0 * vanished}
+        lift = metrics.energy_pointing_game.details(resized, mask).lift
+        return {**known, "lift": jnp.where(vanished, 0.0, lift), "vanished": 1.0 * vanished}
 
     return jax.vmap(one)(xs, labels, masks)
 
