@@ -38,6 +38,7 @@ def read_trees(model: Any) -> Trees:
       TypeError: `model` is none of these.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> from sklearn.tree import DecisionTreeRegressor
       >>> f = read_trees(DecisionTreeRegressor().fit([[0.0], [1.0]], [2.0, 6.0]))
       >>> f(jnp.array([0.8]))
