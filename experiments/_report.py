@@ -4,6 +4,7 @@ import base64
 import inspect
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import jinja2
 import markupsafe
@@ -93,7 +94,8 @@ def _markdown(found: list[Finished], out: Path) -> str:
     lines = ["# Claims, measured", "", "Made by `python -m experiments report`.", ""]
     head = "| claim | verdict | effect |\n|---|---|---|"
     rows = [
-        f"| [{r.question}](#{r.name}) | {r.verdict} | {r.conclusion['effect']} |" for r in found
+        f"| [{r.question}](#{r.name}) | {r.verdict} | {_tables.cell(r.conclusion['effect'])} |"
+        for r in found
     ]
     lines += [head, *rows, ""]
     for run in found:
@@ -101,7 +103,7 @@ def _markdown(found: list[Finished], out: Path) -> str:
         lines += [f"**{run.verdict}.** {run.conclusion['effect']}", "", run.conclusion["text"], ""]
         for title in run.conclusion["figures"][:1]:
             place = (run.folder / "figures" / f"{title}.png").relative_to(out)
-            lines += [f"![{title}]({place})", ""]
+            lines += [f"![{title}]({quote(place.as_posix())})", ""]
         for title, table in run.tables:
             lines += [f"{title}:", "", _tables.markdown(table), ""]
         lines += [f"Again: `{run.command}`", ""]

@@ -27,11 +27,12 @@ def markdown(table: pd.DataFrame) -> str:
     # Text that looks like a number keeps its digits.
     text = [i for i in range(table.shape[1]) if not pd.api.types.is_numeric_dtype(table.iloc[:, i])]
     # A bar, as of an absolute value, would end its cell.
-    table = table.rename(columns=_unbarred).map(_unbarred)
+    table = table.rename(columns=cell).map(cell)
     return table.to_markdown(index=False, floatfmt=".3f", missingval="", disable_numparse=text)
 
 
-def _unbarred(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A text as it may stand in a cell."""
     return value.replace("|", "\\|") if isinstance(value, str) else value
 
 

@@ -11,6 +11,7 @@ import time
 import types
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -272,7 +273,8 @@ def test_report_is_one_page_and_one_text(tmp_path, known):
     assert 'src="data:image/png;base64,' in html
     assert not re.search(r'(src|href)="(?!data:|#)', html)  # needs no other file
     assert "python -m experiments run toy" in text.read_text()
-    assert (tmp_path / re.search(r"!\[line\]\((.*)\)", text.read_text()).group(1)).exists()
+    place = re.search(r"!\[line\]\((\S*)\)", text.read_text()).group(1)
+    assert (tmp_path / unquote(place)).exists()
 
 
 def test_report_of_nothing(tmp_path):
