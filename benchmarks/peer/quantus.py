@@ -121,9 +121,13 @@ def methods(data: Data) -> dict[str, Callable[[], Any]]:
         "device": _torch.device(data),
     }
     judged = {**asked, "a_batch": np.moveaxis(_attributions(), -1, 1).copy(), "softmax": True}
+    # Both order positions, not values.
+    of_positions = {**judged, "a_batch": judged["a_batch"].sum(1, keepdims=True)}
     for name, (theirs, settings) in _JUDGED.items():
         runs[name] = functools.partial(
-            _score, getattr(quantus, theirs)(**settings, **_QUIET), judged
+            _score,
+            getattr(quantus, theirs)(**settings, **_QUIET),
+            of_positions if name in ("road", "irof") else judged,
         )
     explained = {**asked, "a_batch": None, "explain_func": functools.partial(_gradient, data)}
     for name, (theirs, settings) in _EXPLAINED.items():
