@@ -141,7 +141,7 @@ def trained(name: str, seed: int, *, epochs: int, num_train: int) -> Trained:
     """A network of one of `ARCHITECTURES` that has learnt `shapes`, and its accuracy."""
     if name == "plain, GAP":
         return _networks.shapes_network(seed, epochs=epochs, num_train=num_train)
-    known = _networks._shapes_examples(num_train)
+    known = _networks.shapes_examples(num_train)
     # Weights are kept by their shapes and the examples: a dilated network's are those of a plain one.
     examples = dataclasses.replace(known, fingerprint=f"{known.fingerprint}, {name}")
     return train(ARCHITECTURES[name], examples, Training(epochs=epochs), seed)

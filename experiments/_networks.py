@@ -24,7 +24,7 @@ def shapes_network(seed: int, *, epochs: int = 6, num_train: int = 8000) -> Trai
     """
     return train(
         lambda rngs: CNN(1, len(data.SHAPES), rngs=rngs),
-        _shapes_examples(num_train),
+        shapes_examples(num_train),
         Training(epochs=epochs),
         seed,
     )
@@ -38,7 +38,9 @@ def shapes_test(num_examples: int, *, num_objects: int = 1) -> data.Shapes:
 
 
 @functools.cache
-def _shapes_examples(num_train: int) -> Examples:
+def shapes_examples(num_train: int) -> Examples:
+    """Images of one object to learn from, and 2000 others."""
+
     def arrays(drawn: data.Shapes) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(drawn.images), np.asarray(drawn.labels, np.int32)
 

@@ -137,7 +137,7 @@ def networks(config: Config, dataset: str, seed: int) -> dict[str, Trained]:
 def examples(dataset: str, num_train: int) -> Examples:
     """The data in 32 x 32 pixels, no more than so many to learn from."""
     if dataset == "shapes":
-        return _networks._shapes_examples(num_train)
+        return _networks.shapes_examples(num_train)
     known = randomisation.examples(dataset)
     x, y = known.train
     fingerprint = f"{known.fingerprint}, the first {num_train}"

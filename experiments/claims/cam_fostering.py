@@ -109,7 +109,7 @@ def network(config: Config, beta: float, detached: bool, seed: int) -> Trained:
     loss = jax.tree_util.Partial(fostered, jnp.float32(beta), jnp.bool(detached))
     return train(
         lambda rngs: CNN(1, len(data.SHAPES), rngs=rngs),
-        _networks._shapes_examples(config.num_train),
+        _networks.shapes_examples(config.num_train),
         Training(epochs=config.epochs, batch_size=64),
         seed,
         loss=loss,
