@@ -10,8 +10,8 @@ from flax import nnx
 from experiments._architectures import Unit
 from xaijax.models import AttentionBranchNetwork, attention_branch_loss
 
-#: Channels of the four convolutions, those of `_train.CNN`.
-WIDTHS = (16, 32, 64, 64)
+#: Channels of the first convolution of `_train.CNN`; the others have 2, 4 and 4 times as many.
+WIDTH = 16
 
 
 class Stage(nnx.Module):
@@ -51,28 +51,32 @@ class Plain(nnx.Module):
         return x
 
 
-def plain(classes: int, *, deeper: bool = False) -> Callable[[nnx.Rngs], nnx.Module]:
+def plain(
+    classes: int, *, width: int = WIDTH, deeper: bool = False
+) -> Callable[[nnx.Rngs], nnx.Module]:
     """What makes the network without a branch; deeper, the branch's convolution is one of its own.
 
     So it has the size of the network with the branch, and as much to compute.
     """
 
     def make(rngs: nnx.Rngs) -> nnx.Module:
-        between = [_attention(rngs)] if deeper else []
-        return Plain(_features(rngs), *between, _perception(classes, rngs))
+        between = [_attention(width, rngs)] if deeper else []
+        return Plain(_features(width, rngs), *between, _perception(width, classes, rngs))
 
     return make
 
 
-def branched(classes: int, *, attend: bool = True) -> Callable[[nnx.Rngs], nnx.Module]:
+def branched(
+    classes: int, *, width: int = WIDTH, attend: bool = True
+) -> Callable[[nnx.Rngs], nnx.Module]:
     """What makes the Attention Branch Network; it may be left without its map, with the branch's loss alone."""
 
     def make(rngs: nnx.Rngs) -> nnx.Module:
         return AttentionBranchNetwork(
-            _features(rngs),
-            _attention(rngs),
-            _perception(classes, rngs),
-            attention_channels=WIDTHS[3],
+            _features(width, rngs),
+            _attention(width, rngs),
+            _perception(width, classes, rngs),
+            attention_channels=4 * width,
             num_outputs=classes,
             attend=attend,
             rngs=rngs,
@@ -91,15 +95,15 @@ def size(model: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
 
-def _features(rngs: nnx.Rngs) -> Stage:
+def _features(width: int, rngs: nnx.Rngs) -> Stage:
     """To features with a quarter of the image's height and width."""
-    return Stage((1, *WIDTHS[:3]), (1, 2), rngs=rngs)
+    return Stage((1, width, 2 * width, 4 * width), (1, 2), rngs=rngs)
 
 
-def _attention(rngs: nnx.Rngs) -> Stage:
+def _attention(width: int, rngs: nnx.Rngs) -> Stage:
     """The last stage without its pooling."""
-    return Stage(WIDTHS[2:], (), rngs=rngs)
+    return Stage((4 * width, 4 * width), (), rngs=rngs)
 
 
-def _perception(classes: int, rngs: nnx.Rngs) -> Stage:
-    return Stage(WIDTHS[2:], (0,), classes, rngs=rngs)
+def _perception(width: int, classes: int, rngs: nnx.Rngs) -> Stage:
+    return Stage((4 * width, 4 * width), (0,), classes, rngs=rngs)

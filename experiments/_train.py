@@ -212,6 +212,9 @@ def _fit(
     """Train the network, from the last checkpoint if there is one; returns the examples per second."""
     (x, y), validation = examples.split()
     steps = len(x) // training.batch_size
+    if steps < 1:
+        rule = f"be at most {len(x)}, the number of training examples"
+        raise ValueError(complaint("train", "batch_size", rule, training.batch_size))
     settings = training.learning_rate, training.epochs * steps, training.weight_decay
     optimizer = nnx.Optimizer(model, _rule(*settings, training.schedule), wrt=nnx.Param)
     rng = np.random.default_rng(seed)

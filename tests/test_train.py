@@ -120,6 +120,11 @@ def test_loss_of_its_own_shares_one_program_for_its_numbers(examples, count_comp
         train(Small, examples, TRAINING, 0, loss=weighted)
 
 
+def test_batch_larger_than_the_examples(examples):
+    with pytest.raises(ValueError, match="batch_size must be at most 144"):
+        train(Small, examples, Training(batch_size=145), 0)
+
+
 def test_cache_tells_networks_apart(examples):
     model = Small(nnx.Rngs(0))
     paths = [

@@ -23,8 +23,8 @@ Expected: the entropy falls with every beta, and more with a larger one; the det
 beta = 0 to the last bit; the lift rises by a tenth at most, since a position is as large as a small object; with the
 largest beta the accuracy falls. Accuracy with beta = 0: at least 98 %.
 
-Runtime: a quarter of an hour on two cores. A step of training takes up to three times as long as a plain one: see
-`Trained.examples_per_second`, which is no part of the results.
+Runtime: twenty minutes on two cores. A step of training takes about 1.7 times as long as a plain one (batches of 64);
+see `Trained.examples_per_second`, which is no part of the results.
 
 Needs: pip install "xaijax[evaluate,plot,train]"
 """
