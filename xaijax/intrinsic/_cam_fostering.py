@@ -59,6 +59,8 @@ def cam_fostering(explain: Bound, x: Any, target: Target) -> CamFostering:
     in it may be detached. Published code of a later paper computes the term from detached values; such a term has no
     influence on the training.
 
+    A map that vanishes has no entropy, so that a large beta may teach a network to have none: watch `vanished`.
+
     Differs from the paper, whose map is Grad-CAM at the last convolution, in that any explainer gives the map. Of
     a map with signs the positive part counts.
 
