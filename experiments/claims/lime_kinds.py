@@ -18,8 +18,9 @@ than a tenth of the input's largest.
 Measured: recall@k, the share of what counts, k features, among the k largest |weights|; and how far the surrogate can
 be trusted, its weighted R^2. LIME explains each kind as its reference implementation does, with all features in the
 surrogate: tables bin by bin, 5000 samples, and again without bins; texts with 5000; images with 1000. KernelSHAP may
-ask equally often about the game of the same features. Controls: the largest |u|, and a random choice. Unit of
-replication: the model, with weights and inputs of its own, averaged over its inputs; intervals are Student's t.
+ask equally often about the game of the same features. Controls: the largest |u|, and a random choice.
+
+Unit of replication: the model, with weights and inputs of its own, averaged over its inputs; intervals are Student's t.
 
 LIME handles a kind of input at a gain if recall@k lies above 0.9 and R^2 above 0.5, half of the variance, by the whole
 intervals. The claim is supported if it handles all kinds at all gains, refuted if none at any, and holds under a

@@ -19,9 +19,11 @@ images with a lesion, averaged over images, it is
 * marker absent: the same in images that are the same but for the marker, which they lack.
 
 How well an audit tells networks apart is the area under the ROC curve (AUC): how often a network with a shortcut has
-the higher number than an honest one; 0.5 is chance. Beside it, how often that is so on a single image. Unit of
-replication: the network, with its own weights and training images. Intervals are those of Newcombe (2006, method 5),
-p-values exact (Mann & Whitney), Holm's over the table. Controls: maps that do not know the network.
+the higher number than an honest one; 0.5 is chance. Beside it, how often that is so on a single image. Intervals are
+those of Newcombe (2006, method 5), p-values exact (Mann & Whitney), Holm's over the table. Controls: maps that do not
+know the network.
+
+Unit of replication: the network, with its own weights and training images.
 
 An audit by an explainer tells networks apart if its interval lies above 0.75, half-way between chance and certainty,
 and its p-value below 0.05. The claim is supported if all explainers tell them apart in all audits, refuted if none does
