@@ -287,9 +287,10 @@ def _paths(group: list[tuple[int, _Path]], depth: int, threshold: Any, wide: Any
         return jnp.asarray(np.array([[of(*item) for item in row] for row in filled], dtype))
 
     return Paths(
-        jnp.asarray(np.array([leaf for leaf, _ in group], np.int32)),
-        array(lambda feature, _: feature, np.int32),
-        *(array(lambda _, way, k=k: way[k], dtype) for k, dtype in enumerate((threshold,) * 2)),
-        array(lambda _, way: way[2], bool),
-        array(lambda _, way: way[3], wide),
+        leaf=jnp.asarray(np.array([leaf for leaf, _ in group], np.int32)),
+        features=array(lambda feature, _: feature, np.int32),
+        low=array(lambda _, way: way[0], threshold),
+        high=array(lambda _, way: way[1], threshold),
+        missing=array(lambda _, way: way[2], bool),
+        cover=array(lambda _, way: way[3], wide),
     )
