@@ -68,7 +68,8 @@ def _image(data: Data) -> dict[str, Callable[[], Any]]:
             batch_size=_CHUNK,
             segmentation_fn=lambda _: labels,
         )
-        return _weights(found.local_exp[target], labels.max() + 1)[None]
+        # Each pixel has its superpixel's, as in ours.
+        return _weights(found.local_exp[target], labels.max() + 1)[None, labels]
 
     prefix = image_workload(_NETWORK, 1)
     return {
