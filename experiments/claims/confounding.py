@@ -1,4 +1,4 @@
-"""Is what an explanation finds important a cause of what is predicted?
+"""Do explanations name what goes with the outcome, also where it is no cause of it?
 
 Claim: statistics asks for causes, a learning machine for correlations; so a model may learn a wrong cause (popular
 introductions to explainable AI), and what explains the model then names it. The matter itself is that of Pearl (2009,
