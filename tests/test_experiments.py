@@ -350,7 +350,7 @@ def test_the_table_of_the_readme_is_the_measured_one():
 @pytest.mark.slow
 def test_kill_at_any_moment(tmp_path):
     """Twenty kills, from the start of the process to its end; each time the same command ends with the same bytes."""
-    run = ["run", "compas", "--smoke", "folds=8", "--out"]
+    run = ["run", "compas", "folds=8", "--smoke", "--out"]
     start = time.perf_counter()
     whole = command(*run, tmp_path / "whole")
     seconds = time.perf_counter() - start
