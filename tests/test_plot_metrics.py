@@ -70,6 +70,20 @@ def test_curves_are_means_over_examples():
     check_layout(ax.figure)
 
 
+def test_names_are_laid_out_for_the_limits_that_are_asked_for():
+    ax = plot.curves(TWO, y_limits=(-1, 3))
+    assert ax.get_ylim() == (-1, 3)
+    # Far enough apart there for each name to stand at its own curve's end.
+    names = [text for text in ax.texts if text.get_text() in TWO]
+    heights = [
+        ax.transData.inverted().transform(t.get_window_extent().get_points())[:, 1].mean()
+        for t in names
+    ]
+    ends = [np.atleast_2d(TWO[t.get_text()])[:, -1].mean() for t in names]
+    assert heights == pytest.approx(ends, abs=0.15)
+    check_layout(ax.figure)
+
+
 def test_the_band_is_the_t_interval_of_the_mean():
     rows = RNG.normal(size=(7, 4))
     ax = plot.curves({"LIME": rows, "RISE": rows[0]})
@@ -450,6 +464,12 @@ def parallel(values=VALUES, metrics=("x", "y"), better="lower", **settings):
         (lambda: plot.curves(TWO, x=[0, 1]), ValueError, r"x must have the shape \(3,\)"),
         (lambda: plot.curves(TWO, x=[0, 2, 1]), ValueError, "x must increase, got .*Sort"),
         (lambda: plot.curves(TWO, x=[0, 1, np.nan]), ValueError, "x must increase"),
+        (
+            lambda: plot.curves(TWO, y_limits=(1, 0)),
+            ValueError,
+            r"y_limits must increase, got \[1.0, 0.0\]",
+        ),
+        (lambda: plot.curves(TWO, y_limits=(0, np.nan)), ValueError, "y_limits must increase"),
         (lambda: plot.curves(TWO, x=["a"]), ValueError, "x must have one name for each of the 3 p"),
         (lambda: plot.curves(TWO, x="abc"), TypeError, "x must be numbers or names of points"),
         (

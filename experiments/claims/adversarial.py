@@ -456,9 +456,9 @@ def draw_accuracy(config: Config, answers: pd.DataFrame) -> Any:
             unit="photographs" if name == PHOTOGRAPHS else "networks",
             x_label="change of every pixel (grey levels of 255)",
             y_label=f"accuracy, {name}",
+            y_limits=(-0.03, 1.03),
             ax=axis,
         )
-        axis.set_ylim(-0.03, 1.03)
     plot.curves(
         alike,
         x=levels,

@@ -276,9 +276,9 @@ def draw(table: pd.DataFrame, config: Config) -> Any:
             unit="models",
             x_label=f"evaluations ({dataset.replace('_', ' ')}, {kind})",
             y_label=f"Jaccard index of {NUM_TOP[dataset]} features",
+            y_limits=(0, 1.04),
             ax=axis,
         )
-        axis.set_ylim(0, 1.04)
     return figure
 
 

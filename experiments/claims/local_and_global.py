@@ -333,7 +333,7 @@ def draw(found: pd.DataFrame, table: pd.DataFrame) -> Any:
     right.invert_yaxis()
     right.axvline(0, color="0.3", lw=1)
     right.set_xlabel(f"part of the largest ({settings[0][0].replace('_', ' ')}, {settings[0][1]})")
-    right.legend(frameon=False, fontsize=9, loc="lower right")
+    right.legend(ncols=2, frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.45, 1))
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
     return figure

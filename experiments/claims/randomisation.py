@@ -213,8 +213,8 @@ def draw(table: pd.DataFrame, layers: list[str], similarity: str) -> Any:
         unit="networks",
         x_label="random from the outputs down to this layer",
         y_label={"spearman": "rank correlation", "ssim": "structural similarity"}[similarity],
+        y_limits=(-0.25, 1.05),
     )
-    axes.set_ylim(-0.25, 1.05)
     return axes.figure
 
 

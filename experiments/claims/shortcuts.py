@@ -366,9 +366,9 @@ def draw(config: Config, mass: pd.DataFrame, networks: pd.DataFrame, methods: li
                 unit="networks",
                 x_label=label,
                 y_label=title,
+                y_limits=(-0.03, 1.03),
                 ax=axis,
             )
-            axis.set_ylim(-0.03, 1.03)
     return figure
 
 

@@ -53,6 +53,7 @@ def curves(
     controls: Sequence[str] = (),
     x_label: str = "",
     y_label: str = "score",
+    y_limits: tuple[float, float] | None = None,
     unit: str = "examples",
     width: float = 5.5,
     ax: Axes | None = None,
@@ -71,6 +72,8 @@ def curves(
       controls: names of the methods that are there for comparison, such as a random map: grey and dashed.
       x_label: what `x` is, under the axis.
       y_label: what the curves are, beside the axis.
+      y_limits: the ends of the axis of the curves, which several figures may share; around the curves by default. The
+        names are laid out for them: an axis whose limits are changed afterwards has its names in the wrong places.
       unit: what the rows of a curve are, in the plural: the unit of replication, which the note names.
       width: of a new figure, in inches.
       ax: a Matplotlib axis to draw on, instead of a new figure; names are laid out for its present size.
@@ -79,8 +82,8 @@ def curves(
       The axis.
 
     Raises:
-      ValueError: a shape or a length does not fit, a number is infinite, `x` does not increase, or a control is no
-        method.
+      ValueError: a shape or a length does not fit, a number is infinite, `x` or `y_limits` do not increase, or a
+        control is no method.
       TypeError: `curves` is no mapping, or `controls` or `x` is one string.
 
     Examples:
@@ -99,7 +102,7 @@ def curves(
     at, words = _points(where, x, num_points)
     drawn = {name: _mean(np.atleast_2d(a)) for name, a in rows.items()}
 
-    bottom, top = _limits(drawn)
+    bottom, top = _limits(drawn) if y_limits is None else _ends(where, y_limits)
     left = LINE + left_of(ticks(bottom, top).values() or [""])
     right = beside(rows)
     # On an axis of the caller the layout makes room for the names.
@@ -151,6 +154,13 @@ def _points(where: str, x: Any, num_points: int) -> tuple[Float[np.ndarray, " p"
         fix = "Sort the points, and their scores with them."
         raise ValueError(complaint(where, "x", "increase", at.tolist(), fix))
     return at, []
+
+
+def _ends(where: str, y_limits: Any) -> tuple[float, float]:
+    bottom, top = as_numbers(where, "y_limits", y_limits, (2,)).tolist()
+    if not bottom < top:  # nor NaN
+        raise ValueError(complaint(where, "y_limits", "increase", [bottom, top]))
+    return bottom, top
 
 
 def _mean(rows: Float[np.ndarray, "n p"]) -> _Curve:
