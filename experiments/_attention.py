@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from experiments._architectures import Unit
+from experiments._architectures import Unit, pool
 from xaijax.models import AttentionBranchNetwork, attention_branch_loss
 
 #: Channels of the first convolution of `_train.CNN`; the others have 2, 4 and 4 times as many.
@@ -30,14 +30,8 @@ class Stage(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Images `(..., h, w, channels)` to features, or to logits."""
         for i, unit in enumerate(self.units):
-            x = unit(_pool(x) if i in self.pools else x)
+            x = unit(pool(x) if i in self.pools else x)
         return x if self.dense is None else self.dense(x.mean((-3, -2)))
-
-
-def _pool(x: jax.Array) -> jax.Array:
-    """The highest of 2 x 2 positions, in a form whose gradient costs nothing; a window's is slow on a CPU."""
-    h, w, channels = x.shape[-3:]
-    return x.reshape(*x.shape[:-3], h // 2, 2, w // 2, 2, channels).max((-4, -2))
 
 
 class Plain(nnx.Module):

@@ -238,6 +238,8 @@ def test_what_is_not_read(model, message, tmp_path):
 def test_other_models_are_no_trees():
     with pytest.raises(TypeError, match="fitted tree ensemble of scikit-learn, or a file"):
         xaijax.read_trees(linear_model.LinearRegression())
+    with pytest.raises(FileNotFoundError, match=r"be fitted trees, or the path .*, got 'no\.json'"):
+        xaijax.read_trees("no.json")
     with pytest.raises(TypeError, match="tree_shap: f must be a tree ensemble, got function"):
         xaijax.tree_shap(lambda x: x, jnp.ones(2), 0)
 

@@ -55,8 +55,8 @@ class Config:
 
     kinds: tuple[str, ...] = tuple(ARCHITECTURES)
     seeds: int = 3
-    epochs: int = 5
-    num_train: int = 6000
+    epochs: int = 8
+    num_train: int = 8000
     num_images: int = 200
 
 

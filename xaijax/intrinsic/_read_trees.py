@@ -36,6 +36,7 @@ def read_trees(model: Any) -> Trees:
       ValueError: a file of an unknown version or another kind of model, or a tree with what is not supported, which
         the message names: categorical splits, linear leaves, leaves of several targets.
       TypeError: `model` is none of these.
+      FileNotFoundError: there is no such file.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -56,6 +57,9 @@ def read_trees(model: Any) -> Trees:
 
 
 def _read_file(path: Path) -> Trees:
+    if not path.is_file():
+        rule = "be fitted trees, or the path of an existing file"
+        raise FileNotFoundError(complaint("read_trees", "model", rule, repr(str(path))))
     data = path.read_bytes()
     try:
         text = data.decode("utf-8")
