@@ -327,12 +327,13 @@ def _shares(rows: pd.DataFrame, rises: Any, config: Config) -> pd.DataFrame:
         for correlation in config.correlations:
             values = part[part.correlation == correlation].value.to_numpy()
             cells[f"{correlation:g}"] = _text(metrics.mean_interval(values))
+        cells |= {"rise from 0.5 to 1": "", "rank correlation with the loss": ""}  # of controls
         rise = rises.get((name, explainer))
         if rise is not None:
             cells["rise from 0.5 to 1"] = _text(rise) + (" *" if _above(rise) else "")
             known = part.dropna(subset=["value"])
             order = stats.spearmanr(known.value, known.accuracy - known.swapped).statistic
-            cells["rank correlation with the loss"] = round(float(order), 3)
+            cells["rank correlation with the loss"] = f"{order:.3f}"
         found.append({"task": name, "explainer": explainer, **cells})
     return pd.DataFrame(found)
 
@@ -341,7 +342,7 @@ def draw(config: Config, mass: pd.DataFrame, networks: pd.DataFrame, methods: li
     """LIME's squares for an honest network and one with a shortcut; shares and accuracies over the correlation."""
     from matplotlib import pyplot as plt
 
-    figure = plt.figure(figsize=(13, 3.2 * len(config.tasks)), layout="constrained")
+    figure = plt.figure(figsize=(13, 2.4 * len(config.tasks)), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.05))
     _pictures(left, mass, config)
     axes = right.subplots(len(config.tasks), 2, sharex=True, squeeze=False)
