@@ -24,7 +24,7 @@ Expected: no difference of errors beyond half a percentage point; the map of a s
 lift is below 1.5, and below Grad-CAM's. Accuracy of the plain network: digits at least 98 %, shapes 98 %, Fashion-MNIST
 86 %: it is small and learns from a sixth of the examples, so that there are errors to be avoided.
 
-Runtime: twenty minutes on two cores.
+Runtime: three quarters of an hour; one core does nearly all of it.
 
 Needs: pip install "xaijax[data,evaluate,plot,train]", and for Fashion-MNIST Debian's dataset-fashion-mnist
 """
