@@ -94,9 +94,9 @@ class Net(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """One image `(32, 32, 1)` or a batch to logits."""
-        for block, pool in zip(self.blocks, self.pools, strict=True):
+        for block, pooled in zip(self.blocks, self.pools, strict=True):
             x = block(x)
-            if pool:
+            if pooled:
                 x = pool(x)
         if self.hidden is None:
             return self.out(x.mean((-3, -2)))
