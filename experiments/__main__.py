@@ -27,7 +27,12 @@ def main() -> int:
     report = commands.add_parser("report", help="one page of all finished runs")
     report.add_argument("--runs", type=Path, help="where the runs are")
     report.add_argument("--out", type=Path, help="where the page goes")
-    options = parser.parse_args()
+    options, rest = parser.parse_known_args()
+    if options.command == "run":  # argparse leaves over the settings that come after an option
+        options.settings += [part for part in rest if not part.startswith("-")]
+        rest = [part for part in rest if part.startswith("-")]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return _COMMANDS[options.command](options)
     except (ValueError, OSError, ModuleNotFoundError, RunError) as error:

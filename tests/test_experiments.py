@@ -315,6 +315,18 @@ def test_missing_package_is_named_with_the_command_that_installs_it(
     assert message in capsys.readouterr().err
 
 
+def test_settings_may_stand_behind_options(known, monkeypatch, capsys, tmp_path):
+    line = ["experiments", "run", "toy", "--out", str(tmp_path), "steps=2", "--nothing"]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit):
+        experiments_main()
+    assert "unrecognized arguments: --nothing" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", line[:-1])
+    assert experiments_main() == 0
+    (config,) = tmp_path.glob("toy/*/config.json")
+    assert json.loads(config.read_text())["config"]["steps"] == 2
+
+
 def test_experiments_say_what_they_are():
     found = _experiment.names()
     assert {"grid_pointing", "randomisation"} <= set(found)
