@@ -55,7 +55,7 @@ class Config:
 
     kinds: tuple[str, ...] = tuple(ARCHITECTURES)
     seeds: int = 3
-    epochs: int = 8
+    epochs: int = 12
     num_train: int = 8000
     num_images: int = 200
 
