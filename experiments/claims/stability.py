@@ -77,8 +77,8 @@ class Config:
     num_samples: int = 1000
     num_perturbations: int = 10
     radius: float = 0.1
-    epochs: int = 5
-    num_train: int = 6000
+    epochs: int = 6
+    num_train: int = 8000
     methods: tuple[str, ...] = ()
 
 
