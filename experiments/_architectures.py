@@ -111,9 +111,9 @@ def _plain(head: str, rngs: nnx.Rngs) -> Net:
 
 
 def _residual(head: str, rngs: nnx.Rngs) -> Net:
-    """As ResNet (He et al. 2016): nothing is pooled between the last block and the head."""
+    """As ResNet (He et al. 2016): nothing is pooled before a head that is the mean; dense layers see a pooled map."""
     blocks = [Unit(1, 16, rngs=rngs), Residual(16, 32, rngs=rngs), Residual(32, 64, rngs=rngs)]
-    return Net(blocks, (True, True, False), head, rngs=rngs)
+    return Net(blocks, (True, True, head == "dense"), head, rngs=rngs)
 
 
 def _separable(head: str, rngs: nnx.Rngs) -> Net:
