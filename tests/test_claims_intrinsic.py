@@ -98,7 +98,7 @@ def test_map_that_only_shrinks_does_not_help(lift, accuracy, verdict):
 
 
 def test_detached_term_gives_bitwise_the_plain_gradient():
-    model = cam_fostering.CNN(1, 4, rngs=nnx.Rngs(0))
+    model = _attention.plain(4)(nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 16, 16, 1)), jnp.float32)
     y = jnp.arange(8) % 4
 
