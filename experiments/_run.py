@@ -47,7 +47,9 @@ def run(module: ModuleType, name: str, config: Any, out: Path = RUNS) -> tuple[P
             units[len(done) :], initial=len(done), total=len(units), desc=name, disable=None
         ):
             store.add(unit, [clean(row) for row in module.measure(config, unit)])
-        write(store.folder / "provenance.json", _json(xaijax.provenance()))
+        record = store.folder / "provenance.json"
+        if len(done) < len(units) or not record.exists():  # else it is that of what was measured
+            write(record, _json(xaijax.provenance()))
         conclusion = conclude(module, config, store.folder)
         store.event("finish", at=_now(), pid=os.getpid(), units=len(units))
     return store.folder, conclusion

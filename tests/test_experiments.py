@@ -153,9 +153,12 @@ def test_run_writes_everything_and_a_second_one_measures_nothing(tmp_path):
         "figures/line.png",
     }
     before = (folder / "results.jsonl").read_bytes()
+    record = folder / "provenance.json"
+    record.write_text('{"of": "another day"}')
     _run.run(module, "toy", Config(), tmp_path)
     assert len(measured) == 3
     assert (folder / "results.jsonl").read_bytes() == before
+    assert json.loads(record.read_text()) == {"of": "another day"}
     rows = read_lines(folder / "results.jsonl")[1]["rows"]
     assert rows[0] == {"method": "up", "value": 0.5, "gone": None}
     assert "\\toprule" in (folder / "tables/means.tex").read_text()
