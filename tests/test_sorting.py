@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xaijax.core._sorting import ascending
+from xaijax.core._sorting import ascending, num_below, order_keys
 
 
 @given(arrays.arrays(np.float32, 7, elements=st.floats(width=32)))
@@ -27,6 +27,25 @@ def test_every_precision_and_the_last_axis(dtype, x64, rng):
     np.testing.assert_array_equal(
         np.asarray(found, np.float64), np.sort(np.asarray(a, np.float64), -1)
     )
+
+
+@given(arrays.arrays(np.int32, st.integers(1, 20), elements=st.integers(-3, 3)))
+def test_numbers_below_as_numpy_finds_them(a):
+    keys = np.array([-4, -1, 0, 2, 3, 4, np.iinfo(np.int32).max], np.int32)
+    found = num_below(jnp.sort(jnp.asarray(a)), jnp.asarray(keys))
+    np.testing.assert_array_equal(found, np.searchsorted(np.sort(a), keys))
+
+
+@given(arrays.arrays(np.float32, 6, elements=st.floats(width=32)))
+def test_keys_compare_as_the_numbers(a):
+    a = np.where(
+        np.abs(a) < np.finfo(np.float32).tiny, np.copysign(0, a), a
+    )  # XLA rounds them to zero
+    keys = np.asarray(order_keys(jnp.asarray(a)))
+    numbers = ~np.isnan(a)
+    known, ordered = keys[numbers], a[numbers]
+    np.testing.assert_array_equal(known[:, None] < known, ordered[:, None] < ordered)
+    assert keys.max(initial=0) < np.iinfo(np.int32).max
 
 
 def test_derivative_is_that_of_the_permutation(rng):

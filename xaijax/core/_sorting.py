@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 _INTEGERS = {4: jnp.int32, 8: jnp.int64}
 
@@ -21,12 +21,37 @@ def ascending(a: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
       >>> ascending(jnp.array([2.0, -3.0, 0.5]))
       Array([-3. ,  0.5,  2. ], dtype=float32)
     """
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    ordered = _folded(lax.sort(order_keys(a)))
+    return lax.bitcast_convert_type(ordered, wide).astype(a.dtype)
+
+
+def order_keys(a: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """Integers that stand in the order of the numbers, equal where these are; the highest integer is none of them."""
     wide = a.astype(jnp.promote_types(a.dtype, jnp.float32))
     # Of one zero only, and of one bit pattern that is no number, which is above all others.
     wide = jnp.where(jnp.isnan(wide), jnp.nan, wide + 0.0)
-    integer = _INTEGERS[wide.dtype.itemsize]
-    ordered = _folded(lax.sort(_folded(lax.bitcast_convert_type(wide, integer))))
-    return lax.bitcast_convert_type(ordered, wide.dtype).astype(a.dtype)
+    return _folded(lax.bitcast_convert_type(wide, _INTEGERS[wide.dtype.itemsize]))
+
+
+def num_below(ordered: Int[Array, " n"], keys: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """How many of the ascending integers are below each key.
+
+    As `jnp.searchsorted`, which in a batch takes about three times as long on a CPU.
+
+    Examples:
+      >>> num_below(jnp.array([2, 5, 5]), jnp.array([1, 5, 6]))
+      Array([0, 1, 3], dtype=int32)
+    """
+    n = ordered.size
+    largest = n.bit_length() - 1
+
+    def halve(i: Any, found: Array) -> Array:
+        further = found + (1 << (largest - i))
+        is_below = ordered[jnp.minimum(further, n) - 1] < keys
+        return jnp.where((further <= n) & is_below, further, found)
+
+    return lax.fori_loop(0, largest + 1, halve, jnp.zeros(keys.shape, jnp.int32))
 
 
 def _folded(bits: Array) -> Array:

@@ -4,9 +4,10 @@ Notation: a the attribution, s the mask of the object.
 """
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from xaijax.core._sorting import ascending
+from xaijax.core._sorting import num_below, order_keys
 from xaijax.metrics._metric import metric
 
 
@@ -45,9 +46,9 @@ def auc(attribution: Float[Array, "*shape"], truth: Bool[Array, "*shape"]) -> Fl
     a, s = attribution.reshape(-1), truth.astype(bool).reshape(-1)
     wide = jnp.promote_types(a.dtype, jnp.float32)
     # How many positions beside the object are below each, and how many up to it.
-    beside = ascending(jnp.where(s, jnp.inf, a))
-    below = jnp.searchsorted(beside, a, side="left")
-    up_to = jnp.searchsorted(beside, a, side="right")
+    keys = order_keys(a)
+    beside = lax.sort(jnp.where(s, jnp.iinfo(keys.dtype).max, keys))
+    below, up_to = num_below(beside, keys), num_below(beside, keys + 1)
     # A part of each row first: the number of pairs is too large for single precision.
     won = (below + up_to).astype(wide) / (2 * (~s).sum())
     return jnp.where(s, won, 0).sum() / s.sum()
