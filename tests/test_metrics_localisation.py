@@ -282,3 +282,9 @@ def test_a_network_takes_the_mosaic():
     a = xaijax.resize(xaijax.grad_cam(cnn(FIRST), made.image, 1), (16, 16))
     shares = [metrics.grid_pointing_game(a, truth) for truth in made.truths]
     np.testing.assert_allclose(sum(shares), 1, rtol=1e-6)
+
+
+def test_zeros_of_both_signs_are_ties():
+    truth = jnp.array([True, True, False, False])
+    assert metrics.auc(jnp.array([0.0, 0.0, -0.0, -0.0]), truth) == 0.5
+    assert metrics.auc(jnp.array([-0.0, -0.0, 0.0, 0.0]), truth) == 0.5

@@ -41,7 +41,7 @@ def test_keys_compare_as_the_numbers(a):
     a = np.where(
         np.abs(a) < np.finfo(np.float32).tiny, np.copysign(0, a), a
     )  # XLA rounds them to zero
-    keys = np.asarray(order_keys(jnp.asarray(a)))
+    keys = np.asarray(jax.jit(order_keys)(jnp.asarray(a)))
     numbers = ~np.isnan(a)
     known, ordered = keys[numbers], a[numbers]
     np.testing.assert_array_equal(known[:, None] < known, ordered[:, None] < ordered)

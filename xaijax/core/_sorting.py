@@ -30,14 +30,15 @@ def order_keys(a: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """Integers that stand in the order of the numbers, equal where these are; the highest integer is none of them."""
     wide = a.astype(jnp.promote_types(a.dtype, jnp.float32))
     # Of one zero only, and of one bit pattern that is no number, which is above all others.
-    wide = jnp.where(jnp.isnan(wide), jnp.nan, wide + 0.0)
+    # Adding zero would do for the first, but not in a compiled program, from which it is left out.
+    wide = jnp.where(jnp.isnan(wide), jnp.nan, jnp.where(wide == 0, 0.0, wide))
     return _folded(lax.bitcast_convert_type(wide, _INTEGERS[wide.dtype.itemsize]))
 
 
 def num_below(ordered: Int[Array, " n"], keys: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
     """How many of the ascending integers are below each key.
 
-    As `jnp.searchsorted`, which in a batch takes about three times as long on a CPU.
+    As `jnp.searchsorted`, which in a batch takes more than twice as long on a CPU.
 
     Examples:
       >>> num_below(jnp.array([2, 5, 5]), jnp.array([1, 5, 6]))
@@ -49,7 +50,7 @@ def num_below(ordered: Int[Array, " n"], keys: Int[Array, "*shape"]) -> Int[Arra
     def halve(i: Any, found: Array) -> Array:
         further = found + (1 << (largest - i))
         is_below = ordered[jnp.minimum(further, n) - 1] < keys
-        return jnp.where((further <= n) & is_below, further, found)
+        return lax.select((further <= n) & is_below, further, found)
 
     return lax.fori_loop(0, largest + 1, halve, jnp.zeros(keys.shape, jnp.int32))
 
