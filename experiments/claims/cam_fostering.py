@@ -24,8 +24,8 @@ beta = 0 to the last bit; the lift rises by a tenth at most, since a position is
 were chosen after trials of one or two seeds, in which 0.3 cost five points of accuracy, and 1 made most maps vanish,
 which makes the term 0 as well. Accuracy with beta = 0: at least 99 %.
 
-Runtime: twenty minutes on two cores. A step of training takes about 1.7 times as long as a plain one (batches of 64);
-see `Trained.examples_per_second`, which is no part of the results.
+Runtime: twenty minutes on two cores. With the CNN of the other experiments a step took 1.7 times as long as a plain one
+(batches of 64); see `Trained.examples_per_second`, which is no part of the results.
 
 Needs: pip install "xaijax[evaluate,plot,train]"
 """
