@@ -76,10 +76,20 @@ def test_integrals_along_the_line(net, quadrature, several, x64):
     influence = xaijax.internal_influence(f, x, 1, layer=("tanh", "1/add"), **settings)
     assert_close(influence[0], one[2])
     assert_close(influence[1], oracle.internal_influence(one, x, *reference))
-    conducted = xaijax.conductance(f, x, 1, layer=("1/add", "tanh"), **settings)
-    expected = oracle.conductance(one, x, *reference)
-    assert_close(conducted[0], expected)
-    assert_close(conducted[1], expected)  # what flows into a unit flows out of it
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 8])
+@pytest.mark.parametrize("several", [False, True], ids=["baseline", "baselines"])
+def test_conductance(net, several, batch_size, x64):
+    weights, x, baselines = net
+    f, one = two_layers(weights), for_output(weights, 1)
+    given = baselines if several else baselines[0]
+    settings = {"baseline": given, "num_steps": 7, "batch_size": batch_size}
+    before, after = xaijax.conductance(f, x, 1, layer=("1/add", "tanh"), **settings)
+    assert_close(before, oracle.conductance(one, x, np.atleast_2d(given), 7))
+    # After it comes a linear layer: each unit's whole change counts.
+    gained = [oracle.hidden(one, x)[1] - oracle.hidden(one, b)[1] for b in np.atleast_2d(given)]
+    assert_close(after, one[2] * np.mean(gained, 0))
 
 
 def test_baseline_as_a_number_and_as_one_for_each_channel(rng, x64):
@@ -100,12 +110,19 @@ def test_completeness_of_a_smooth_network(x64):
     baselines = jnp.stack([row(seed, jnp.float64) for seed in (7, 8)])
     difference = f(x)[1] - jax.vmap(f)(baselines)[:, 1].mean()
     settings = {"baseline": baselines, "num_steps": 20}
-    found = [xaijax.integrated_gradients(f, x, 1, **settings)]
-    found += xaijax.conductance(f, x, 1, layer=("0/add", "tanh#2"), **settings)
-    for attribution in found:
-        np.testing.assert_allclose(attribution.sum(), difference, rtol=1e-10)
+    fine = xaijax.integrated_gradients(f, x, 1, **settings)
+    np.testing.assert_allclose(fine.sum(), difference, rtol=1e-10)
     coarse = xaijax.integrated_gradients(f, x, 1, **settings, quadrature="midpoint")
     assert 1e-7 < abs(coarse.sum() / difference - 1) < 1e-2
+    # Conductance sums differences: exact before a linear layer, elsewhere of the second order in the steps.
+    errors = []
+    for n in (20, 80):
+        settings["num_steps"] = n
+        first, last = xaijax.conductance(f, x, 1, layer=("0/add", "tanh#2"), **settings)
+        np.testing.assert_allclose(last.sum(), difference, rtol=1e-12)
+        errors.append(abs(first.sum() - difference))
+    assert errors[0] < 1e-2 * abs(difference)
+    np.testing.assert_allclose(errors[0] / errors[1], 16, rtol=0.05)
 
 
 def test_number_of_steps_that_a_polynomial_needs(x64):
@@ -296,7 +313,7 @@ def test_several_layers_cost_one_backward_pass():
     assert both <= 1.05 * first
 
 
-def test_integrals_cost_their_gradients_and_nothing_else():
+def test_integrated_gradients_cost_their_gradients_and_nothing_else():
     """One chunk, so that XLA counts all of it."""
     f, x = cnn(FIRST), image(0, size=16)
     points = jnp.stack([x] * 8)
@@ -305,20 +322,16 @@ def test_integrals_cost_their_gradients_and_nothing_else():
     def gradients(f, points):
         return jax.vmap(jax.grad(lambda x: xaijax.lower(f)(x)[1]))(points).sum(0)
 
-    @jax.jit
-    def through_the_layer(f, points, directions):
-        def one(x, direction):
-            A, dA = jax.jvp(xaijax.lower(f.features), (x,), (direction,))
-            return dA * jax.grad(lambda A: f.head(A)[1])(A)
+    program = xaijax.integrated_gradients.program(f, x, 1, num_steps=8, batch_size=8)
+    assert flops(program) <= 1.05 * flops(gradients.lower(f, points))
 
-        return jax.vmap(one)(points, directions).sum(0)
 
-    settings: Any = {"num_steps": 8, "batch_size": 8}
-    for explain, alone in (
-        (xaijax.integrated_gradients, gradients.lower(f, points)),
-        (xaijax.conductance, through_the_layer.lower(f, points, points + 1)),
-    ):
-        assert flops(explain.program(f, x, 1, **settings)) <= 1.05 * flops(alone)
+def test_conductance_costs_a_forward_pass_for_each_point():
+    """And the backward pass of what comes after the layer; no derivative of what comes before it."""
+    f, x = mlp(FIRST, sizes=(6, 256, 256, 4)), row(0)
+    program = xaijax.conductance.program(f, x, 1, layer="tanh#2", num_steps=7, batch_size=8)
+    forward = jax.jit(jax.vmap(f)).lower(jnp.stack([x] * 8))
+    assert flops(program) <= 1.1 * flops(forward)
 
 
 # --- Errors

@@ -53,16 +53,19 @@ def internal_influence(net, x, baselines, rule, n):
     return total
 
 
-def conductance(net, x, baselines, rule, n):
-    """Of the units A: the sum over the inputs of what flows from each of them through the unit."""
-    W, total = net[0], np.zeros(len(net[0]))
+def conductance(net, x, baselines, n):
+    """Of the units A: what the score gains with them in each of n steps, by the mean slope of both ends."""
+    total = np.zeros(len(net[0]))
     for start in baselines:
-        for alpha, weight in nodes(rule, n):
-            G = activation_gradient(net, start + alpha * (x - start))
-            for k in range(len(W)):
-                for i in range(len(x)):
-                    total[k] += weight * (x[i] - start[i]) * G[k] * W[k][i] / len(baselines)
+        for k in range(n):
+            ends = [start + (k + end) / n * (x - start) for end in (0, 1)]
+            A, G = ([of(net, end) for end in ends] for of in (units, activation_gradient))
+            total += (G[0] + G[1]) / 2 * (A[1] - A[0]) / len(baselines)
     return total
+
+
+def units(net, x):
+    return hidden(net, x)[0]
 
 
 def blur(x, sigma):
