@@ -6,7 +6,9 @@ what is expected; it has
 * `Config`, a frozen dataclass of settings with defaults, and `SMOKE`, the settings of a run of seconds;
 * `units(config)`, the names of the units of work, in order: one for each seed, most often;
 * `measure(config, unit)`, the rows of a unit: plain values, a function of the config and the unit alone;
-* `conclude(config, table)`, what follows from all rows, a pandas table with the column `unit`.
+* `conclude(config, table)`, what follows from all rows, a pandas table with the column `unit`;
+* and, if a unit keeps no more than one core busy, `THREADS`, how many of them are measured at once; `measure` may then
+  use no global state, such as NumPy's generator.
 """
 
 import dataclasses

@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,16 +45,30 @@ def run(module: ModuleType, name: str, config: Any, out: Path = RUNS) -> tuple[P
     with store.opened():
         done = store.done(units)
         store.event("resume" if done else "start", at=_now(), pid=os.getpid(), units=len(done))
-        for unit in tqdm(
-            units[len(done) :], initial=len(done), total=len(units), desc=name, disable=None
-        ):
-            store.add(unit, [clean(row) for row in module.measure(config, unit)])
+        left = units[len(done) :]
+        measured = _in_order(
+            functools.partial(module.measure, config), left, getattr(module, "THREADS", 1)
+        )
+        bar = tqdm(left, initial=len(done), total=len(units), desc=name, disable=None)
+        for unit, rows in zip(bar, measured, strict=True):
+            store.add(unit, [clean(row) for row in rows])
         record = store.folder / "provenance.json"
         if len(done) < len(units) or not record.exists():  # else it is that of what was measured
             write(record, _json(xaijax.provenance()))
         conclusion = conclude(module, config, store.folder)
         store.event("finish", at=_now(), pid=os.getpid(), units=len(units))
     return store.folder, conclusion
+
+
+def _in_order(
+    measure: Callable[[str], list[dict[str, Any]]], units: Sequence[str], threads: int
+) -> Iterator[list[dict[str, Any]]]:
+    """What the units measure, in their order, so many of them at once."""
+    if threads == 1:
+        yield from map(measure, units)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(measure, units)
 
 
 def conclude(module: ModuleType, config: Any, folder: Path) -> Conclusion:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -186,6 +187,26 @@ def test_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
         path.write_bytes(kept + expected[len(kept) : len(kept) + cut])
         _run.run(toy(), "toy", Config(), tmp_path / "cut")
         assert path.read_bytes() == expected
+
+
+def test_units_of_several_threads_are_written_in_their_order(tmp_path):
+    expected, _ = _run.run(toy(), "toy", Config(), tmp_path / "one")
+    both, first_waits = threading.Barrier(2, timeout=30), threading.Event()
+
+    def measure(config, unit):
+        if unit in ("step 0", "step 1"):
+            both.wait()  # which one alone would do until the timeout
+        if unit == "step 0":
+            assert first_waits.wait(30)
+        if unit == "step 1":
+            first_waits.set()
+        return toy().measure(config, unit)
+
+    module = toy(measure=measure)
+    module.THREADS = 2
+    found, _ = _run.run(module, "toy", Config(), tmp_path / "two")
+    name = "results.jsonl"
+    assert (found / name).read_bytes() == (expected / name).read_bytes()
 
 
 def test_other_settings_do_not_overwrite(tmp_path):
