@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xaijax.core._sorting import ascending, num_below, order_keys
+from xaijax.core._sorting import ascending, num_below_and_up_to, order_keys
+
+INTEGERS = st.integers(-3, 3) | st.just(0)
 
 
 @given(arrays.arrays(np.float32, 7, elements=st.floats(width=32)))
@@ -29,11 +31,15 @@ def test_every_precision_and_the_last_axis(dtype, x64, rng):
     )
 
 
-@given(arrays.arrays(np.int32, st.integers(1, 20), elements=st.integers(-3, 3)))
-def test_numbers_below_as_numpy_finds_them(a):
+@given(arrays.arrays(np.int32, st.tuples(st.just(2), st.integers(1, 20)), elements=INTEGERS))
+def test_numbers_below_and_up_to_as_numpy_finds_them(a):
+    """Also in a batch, where one row has more equal ones than the other."""
     keys = np.array([-4, -1, 0, 2, 3, 4, np.iinfo(np.int32).max], np.int32)
-    found = num_below(jnp.sort(jnp.asarray(a)), jnp.asarray(keys))
-    np.testing.assert_array_equal(found, np.searchsorted(np.sort(a), keys))
+    ordered = np.sort(a, -1)
+    below, up_to = jax.vmap(num_below_and_up_to, (0, None))(jnp.asarray(ordered), jnp.asarray(keys))
+    for i, row in enumerate(ordered):
+        np.testing.assert_array_equal(below[i], np.searchsorted(row, keys))
+        np.testing.assert_array_equal(up_to[i], np.searchsorted(row, keys, "right"))
 
 
 @given(arrays.arrays(np.float32, 6, elements=st.floats(width=32)))

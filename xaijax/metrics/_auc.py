@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from xaijax.core._sorting import num_below, order_keys
+from xaijax.core._sorting import num_below_and_up_to, order_keys
 from xaijax.metrics._metric import metric
 
 
@@ -48,7 +48,7 @@ def auc(attribution: Float[Array, "*shape"], truth: Bool[Array, "*shape"]) -> Fl
     # How many positions beside the object are below each, and how many up to it.
     keys = order_keys(a)
     beside = lax.sort(jnp.where(s, jnp.iinfo(keys.dtype).max, keys))
-    below, up_to = num_below(beside, keys), num_below(beside, keys + 1)
+    below, up_to = num_below_and_up_to(beside, keys)
     # A part of each row first: the number of pairs is too large for single precision.
     won = (below + up_to).astype(wide) / (2 * (~s).sum())
     return jnp.where(s, won, 0).sum() / s.sum()
