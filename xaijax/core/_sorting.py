@@ -64,7 +64,7 @@ def num_below_and_up_to(
 
     def halve_again(i: Any, found: Array) -> Array:
         further = found + (1 << (rounds - 1 - i))
-        return jnp.where(equal(further), further, found)
+        return lax.select(equal(further), further, found)
 
     return below, lax.fori_loop(0, rounds, halve_again, below)
 
