@@ -245,6 +245,17 @@ def test_find(wanted, name):
     assert listed("linen").find("test", wanted).name == name
 
 
+@pytest.mark.parametrize(
+    ("network", "scope", "name"),
+    [
+        ("nnx_resnet", "blocks/1", "blocks/1/relu#2"),  # then comes the mean over the positions
+        ("nnx_resnet", "head", "head/add"),
+    ],
+)
+def test_scope_ends_before_its_map_is_averaged(network, scope, name):
+    assert listed(network).find("test", scope).name == name
+
+
 def test_find_takes_whole_names_only():
     # "block" is the beginning of two names, but no scope.
     with pytest.raises(ValueError, match="got 'block'"):
@@ -329,6 +340,9 @@ def test_a_convolution_over_the_whole_map_is_not_spatial():
     [
         ("mul", (16, 16, 8), lambda A: A * jax.nn.sigmoid(A.mean((0, 1)))),  # squeeze-excitation
         ("max_pool", (8, 8, 8), max_pool),
+        ("reduce_max", (8, 4, 8), lambda A: A.reshape(8, 2, 4, 4, 8).max((1, 3))),  # a pooling too
+        ("reduce_max", (8, 16, 8), lambda A: A.reshape(8, 2, 16, 8).max(1)),
+        ("div", (8, 8, 8), lambda A: A.reshape(8, 2, 8, 2, 8).mean(3).mean(1)),
         ("concatenate", (16, 16, 16), lambda A: jnp.concatenate([A, jnp.tanh(A)], -1)),
         ("logistic", (16, 16, 8), jax.nn.sigmoid),
         ("transpose", (8, 16, 16), lambda A: A.transpose(2, 0, 1)),
@@ -338,6 +352,21 @@ def test_default_is_what_follows_the_convolution(operation, shape, then):
     w = weights(conv=(3, 3, 3, 8))
     default = xaijax.layers(lambda x: then(features(w, x)).reshape(-1), image(16, 16, 3)).default
     assert (default.operation, default.shape) == (operation, shape)
+
+
+def test_positions_in_windows_are_no_map():
+    w = weights(conv=(3, 3, 3, 8))
+    tables = {
+        "windows": lambda A: A.reshape(8, 2, 8, 2, 8),
+        "space to depth": lambda A: (
+            A.reshape(8, 2, 8, 2, 8).transpose(0, 2, 1, 3, 4).reshape(8, 8, 32)
+        ),
+    }
+    for then in tables.values():
+        f = lambda x, then=then: jnp.sin(then(features(w, x))).reshape(-1)  # noqa: E731
+        assert xaijax.layers(f, image(16, 16, 3)).default.name == "features/relu"
+        with pytest.raises(ValueError, match=r"layer must have spatial axes and a channel axis"):
+            xaijax.grad_cam(f, image(16, 16, 3), 0, layer="sin")
 
 
 def test_default_of_a_sequence_model():

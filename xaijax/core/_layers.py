@@ -46,6 +46,7 @@ class Layer:
         depend on the class token alone.
       trunk: whether all that is known of the positions flows through it; asked of tokens only, where queries, keys
         and values go side by side.
+      inherits: whether its scope is only that of what it is computed from: no name stack says it, and no weight.
     """
 
     name: str
@@ -57,11 +58,14 @@ class Layer:
     output: int = dataclasses.field(repr=False)
     read: bool = dataclasses.field(default=True, repr=False)
     trunk: bool = dataclasses.field(default=True, repr=False)
+    inherits: bool = dataclasses.field(default=False, repr=False)
 
     @property
     def is_spatial(self) -> bool:
         """Whether it is a feature map with more than one position: a convolution's, or tokens laid out in a grid."""
         if self.layout is None or not self.layout.convolved or self.layout.channel is None:
+            return False
+        if self.layout.within:
             return False
         return math.prod(self.positions) > 1
 
@@ -123,7 +127,7 @@ class Layer:
         """
         layer = self if grid is None else self._laid_out(where, grid)
         got = f"'{self.name}' of shape {self.shape}"
-        if layer.layout is None or layer.layout.channel is None:
+        if layer.layout is None or layer.layout.channel is None or layer.layout.within:
             rule = "have spatial axes and a channel axis"
             raise ValueError(complaint(where, "layer", rule, got, self._advice()))
         axes = (*layer.layout.spatial, layer.layout.channel)
@@ -203,6 +207,9 @@ class Layers(tuple[Layer, ...]):
     def find(self, where: str, layer: str | None) -> Layer:
         """The layer of a name; of a scope, its last value; of `None`, the default.
 
+        Where a scope's last feature map is averaged or flattened, without weights and without a name stack that says
+        where, the module is over: its last value is that map.
+
         Raises:
           TypeError: `layer` is no name.
           ValueError: no layer has the name, or several; or there is no default.
@@ -223,8 +230,12 @@ class Layers(tuple[Layer, ...]):
             raise TypeError(complaint(where, "layer", "be a name or None", repr(layer)))
         exact = [x for x in self if x.name == layer]
         inside = [x for x in self if x.name.startswith(layer.rstrip("/") + "/")]
-        if found := exact or inside:
-            return found[-1]
+        if exact:
+            return exact[-1]
+        if inside:
+            maps = [i for i, x in enumerate(inside) if x.is_spatial]
+            over = bool(maps) and all(x.inherits for x in inside[maps[-1] + 1 :])
+            return inside[maps[-1] if over else -1]
         if same := [x.name for x in self if x.name.rpartition("#")[0] == layer]:
             got = f"'{layer}', which is {len(same)} layers"
             raise ValueError(
@@ -321,6 +332,7 @@ class _Found:
     scope: str
     operation: str
     value: _Origin
+    inherits: bool
 
 
 def list_layers(program: Program, ndim: int | None = None) -> Layers:
@@ -354,7 +366,7 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
             outputs.append(_Origin(frozenset(), scope, around, layout, site.path))
             if read and not silent and jnp.issubdtype(like.dtype, jnp.inexact):
                 whole = "/".join(part for part in (steps, scope) if part)
-                found.append(_Found(site, i, whole, operation, outputs[-1]))
+                found.append(_Found(site, i, whole, operation, outputs[-1], not own))
         flows.add([v for v, on in pairs if on], outputs)
         return outputs if len(outputs) != 1 else outputs[0]
 
@@ -464,7 +476,8 @@ def _named(found: Sequence[_Found], flows: _Flows) -> Layers:
         known = None if layout is NO_POSITIONS else layout
         read = flows.is_read(x.value)
         place = (known, x.site.path, x.output)
-        out.append(Layer(name, x.operation, shape, like.dtype, *place, read, trunk))
+        flags = (read, trunk, x.inherits)
+        out.append(Layer(name, x.operation, shape, like.dtype, *place, *flags))
     return Layers(out)
 
 

@@ -40,13 +40,15 @@ class Layout:
     """The axes of an activation: `spatial` in reading order, one `channel`; any other is of size 1.
 
     `channel` is `None` where it was summed over. `convolved` tells whether a convolution stands behind it, or only
-    the shape of the input. With a `grid`, the one spatial axis holds tokens.
+    the shape of the input. With a `grid`, the one spatial axis holds tokens. Axes `within` run through the positions
+    of a window, as of a pooling that is written as a reshape, until it reduces them.
     """
 
     spatial: tuple[int, ...]
     channel: int | None
     convolved: bool = True
     grid: Grid | None = None
+    within: tuple[int, ...] = ()
 
     def moved(self, to: dict[int, int]) -> "Layout | None":
         """The layout after axis `a` went to `to[a]`; `None` if a spatial axis is gone."""
@@ -54,7 +56,8 @@ class Layout:
             return None
         spatial = tuple(to[a] for a in self.spatial)
         channel = None if self.channel is None else to.get(self.channel)
-        return dataclasses.replace(self, spatial=spatial, channel=channel)
+        within = tuple(to[a] for a in self.within if a in to)
+        return dataclasses.replace(self, spatial=spatial, channel=channel, within=within)
 
     def with_grid(self, grid: Grid | None) -> "Layout":
         """The same axes; the tokens lie otherwise."""
@@ -135,13 +138,17 @@ def image_axes(layout: Layout | None, site: Site) -> Layout | None:
 
 
 def _after_reshape(layout: Layout, before: Sequence[int], shape: Sequence[int]) -> Layout | None:
-    """Axes of size 1 come and go; positions may become tokens, and tokens positions."""
+    """Axes of size 1 come and go; positions may be put into windows, or become tokens, and tokens positions."""
     if moved := layout.moved(_same_order(before, shape)):
         return moved
+    if layout.within:
+        return None
     groups = _groups(before, shape)
     channel = next(
         (new[0] for old, new in groups if (old, len(new)) == ([layout.channel], 1)), None
     )
+    if split := _in_windows(layout, groups):
+        return dataclasses.replace(split, channel=channel)
     positions = [a for a in layout.spatial if before[a] != 1]
     for old, new in groups:
         if len(new) == 1 and old == positions and not layout.grid and layout.convolved:
@@ -154,6 +161,16 @@ def _after_reshape(layout: Layout, before: Sequence[int], shape: Sequence[int]) 
                 spatial = tuple(new)
                 return dataclasses.replace(layout, spatial=spatial, channel=channel, grid=None)
     return None
+
+
+def _in_windows(layout: Layout, groups: list[tuple[list[int], list[int]]]) -> Layout | None:
+    """The layout if spatial axes were split in two, of windows and of the positions in one; else `None`."""
+    became = {old[0]: new for old, new in groups if len(old) == 1}
+    if layout.grid or not all(len(became.get(a, ())) in (1, 2) for a in layout.spatial):
+        return None
+    within = tuple(became[a][1] for a in layout.spatial if len(became[a]) == 2)
+    spatial = tuple(became[a][0] for a in layout.spatial)
+    return dataclasses.replace(layout, spatial=spatial, within=within) if within else None
 
 
 def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
