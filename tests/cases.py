@@ -238,6 +238,7 @@ CASES = {
     "fg_cam, score_cam": _cam(
         xaijax.fg_cam,
         lambda dtype: {"base": "score_cam", "denoise": True, "to": "relu#1"},
+        knobs={"rank": 0.5},
         fresh={"to": None},
     ),
     "guided_backprop": Case(xaijax.guided_backprop, cnn, image),

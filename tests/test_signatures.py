@@ -66,7 +66,7 @@ def test_sizes_are_static_and_numbers_are_traced(explain):
     named = {"batch_size", "layer", "grid", "to", "align_corners", "flip", "denoise", "intensities"}
     named |= {"mode", "kernel", "utility", "base", "window", "stride", "grid_size", "quadrature"}
     named |= {"sampling", "index", "hierarchy"}
-    named |= {"feature_selection"}
+    named |= {"feature_selection", "keep_mean"}
     structure = [k for k in parameters if k.startswith("num_") or k in named]
     assert list(explain.static) == structure
 

@@ -29,7 +29,9 @@ from xaijax.core._tap import LayerName, open_layers
 from xaijax.propagation import plus_box, propagate
 
 
-@class_activation_map(static=("base", "denoise", "to", "batch_size"))
+@class_activation_map(
+    static=("base", "denoise", "keep_mean", "to", "batch_size"), positive=("rank",)
+)
 def fg_cam(
     f: Callable[[Any], Any],
     x: Any,
@@ -39,6 +41,8 @@ def fg_cam(
     grid: tuple[int, int] | None = None,
     base: Literal["grad_cam", "score_cam"] = "grad_cam",
     denoise: bool = False,
+    rank: float = 0.1,
+    keep_mean: bool = False,
     to: str | None = None,
     batch_size: int | None = None,
 ) -> Any:
@@ -67,7 +71,10 @@ def fg_cam(
       grid: the height and width of the grid of a vision transformer's tokens, where it does not follow from the
         patch embedding. Static.
       base: whose weights the components have: "grad_cam", or "score_cam" with probabilities. Static.
-      denoise: whether only the first principal components are kept, a tenth of them, at least one. Static.
+      denoise: whether only the first principal components are kept, of the matrix of channels by positions less each
+        channel's mean. Static.
+      rank: which part of the principal components, rounded down; at least one.
+      keep_mean: whether the channels' means are added again, which denoising drops. Static.
       to: the layer whose resolution the map gets; by default that of the input. Static.
       batch_size: for Score-CAM, how many masked inputs are evaluated at once. Static.
 
@@ -109,7 +116,7 @@ def fg_cam(
     def improve(coarse: CamMaps) -> CamMaps:
         def components(value: Array) -> Array:
             Ik = coarse.weights * coarse.layer.feature_map(value)
-            Ik = denoised(Ik) if denoise else Ik
+            Ik = denoised(Ik, rank, keep_mean) if denoise else Ik
             return coarse.layer.with_feature_map(jnp.zeros_like(value), Ik)
 
         box = plus_box(x.min(), x.max())
@@ -121,14 +128,14 @@ def fg_cam(
     return each(improve, found)
 
 
-def denoised(Ik: Float[Array, "h w K"]) -> Float[Array, "h w K"]:
-    """The components less the mean of each channel, and of them the first principal components.
-
-    As many as a tenth of the smaller side of the matrix of channels by positions; never none.
-    """
-    M = Ik.reshape(-1, Ik.shape[-1]).T
-    M = (M - M.mean(1, keepdims=True)).astype(jnp.promote_types(Ik.dtype, jnp.float32))
-    kept = max(1, min(M.shape) // 10)
-    U, S, V = jnp.linalg.svd(M, full_matrices=False)
-    M = jnp.matmul(U[:, :kept] * S[:kept], V[:kept], precision="highest")
+def denoised(
+    Ik: Float[Array, "h w K"], rank: float | Float[Array, ""], keep_mean: bool
+) -> Float[Array, "h w K"]:
+    """The first principal components of the maps of the channels, with or without the mean of each channel."""
+    M = Ik.reshape(-1, Ik.shape[-1]).T.astype(jnp.promote_types(Ik.dtype, jnp.float32))
+    mean = M.mean(1, keepdims=True)
+    U, S, V = jnp.linalg.svd(M - mean, full_matrices=False)
+    kept = jnp.floor(rank * len(S) + 1e-4)  # 0.7 of ten are seven, also as a float
+    S = jnp.where(jnp.arange(len(S)) < jnp.maximum(kept, 1), S, 0)
+    M = jnp.matmul(U * S, V, precision="highest") + (mean if keep_mean else 0)
     return M.T.reshape(Ik.shape).astype(Ik.dtype)
