@@ -100,7 +100,43 @@ def test_loss_of_faithfulness_is_1_at_the_random_map_whichever_way_is_better():
     ],
 )
 def test_equality_within_a_margin(change, equal):
-    assert fg_cam_denoising._equal(np.array(change)) == equal
+    assert fg_cam_denoising.equal(np.array(change)) == equal
+
+
+def denoised(deletion, variation):
+    """What five networks say of FG-CAM with the paper's setting and with half of the components and the means."""
+    names = {"16 x 16": None, "32 x 32": None}
+    rows = []
+    for size in names:
+        for setting in ((), *deletion):
+            name = size if setting == () else fg_cam_denoising.named(size, setting)
+            for i, noise in enumerate((0.001, -0.001, 0.0005, 0.0, -0.0005)):
+                for metric in (*fg_cam_denoising.FAITHFULNESS, *fg_cam_denoising.NOISE):
+                    change = {"deletion": deletion, "total variation": variation}.get(metric, {})
+                    value = 0.5 + change.get(setting, 0.0) + noise * (setting != ())
+                    kept = {"kind": "shapes", "example": f"seed {i}", "unit": f"seed {i}"}
+                    rows.append({**kept, "explainer": name, "metric": metric, "value": value})
+    random = [{**row, "explainer": "random", "value": 0.9} for row in rows[:25]]
+    return (
+        pd.DataFrame(rows + random)
+        .drop_duplicates(["example", "explainer", "metric"])
+        .assign(accuracy=1.0)
+    )
+
+
+def test_denoising_is_judged_by_the_papers_setting_first():
+    config = fg_cam_denoising.Config(ranks=(0.1, 0.5), num_photographs=0)
+    papers, others = fg_cam_denoising.PAPERS, [(0.5, False), (0.1, True), (0.5, True)]
+    assert fg_cam_denoising.settings(config) == [papers, *others]
+    harmless, calmer = dict.fromkeys([papers, *others], 0.0), dict.fromkeys([papers, *others], -0.1)
+    found = fg_cam_denoising.conclude(config, denoised(harmless, calmer))
+    assert found.verdict == "supported"
+    found = fg_cam_denoising.conclude(config, denoised({**harmless, papers: 0.05}, calmer))
+    assert found.verdict == "only if"
+    assert found.only_if == "what is kept are 50% or 10% and the means or 50% and the means"
+    noisier = {**dict.fromkeys(others, 0.1), papers: -0.1}
+    found = fg_cam_denoising.conclude(config, denoised({**harmless, papers: 0.05}, noisier))
+    assert found.verdict == "refuted"
 
 
 def test_lrp_cut_alike_has_as_many_pixels_as_the_hybrid():
