@@ -321,15 +321,12 @@ def _changes(
     for (kind, size), setting in itertools.product(places, several):
         found = _Changes(table, kind, size, setting)
         for metric in (*FAITHFULNESS, *NOISE):
-            same = "yes" if equal(found.of(metric), len(several)) else "no"
-            same = same if metric in FAITHFULNESS else ""
+            same = ""
+            if metric in FAITHFULNESS:
+                same = "yes" if equal(found.of(metric), len(several)) else "no"
             row = {"networks": kind, "resolution": size, "kept": _settings([setting])}
             row |= {"metric": metric, "without": round(_mean(table, kind, size, metric), 3)}
-            row |= {
-                "change": found.cell(metric),
-                f"within {MARGIN}": same if metric in FAITHFULNESS else "",
-                "n": found.n,
-            }
+            row |= {"change": found.cell(metric), f"within {MARGIN}": same, "n": found.n}
             rows.append(row)
     return pd.DataFrame(rows)
 
