@@ -28,14 +28,24 @@ def input_gradient(where: str, f: Callable[[Any], Any], target: Target) -> Calla
 
 def activation_gradient(where: str, opened: Tap, target: Target) -> Callable[[Any], Any]:
     """The function x -> dy/dA of a model opened at a layer; at several a tuple, of one backward pass."""
+    both = activation_and_gradient(where, opened, target)
+    return lambda x: both(x)[1]
 
-    def gradient(x: Any) -> Any:
-        def y(d: Any) -> Array:
-            return score(opened.run(d, x)[0], target, where=where)
 
-        return gradient_of(where, y, opened.zeros())
+def activation_and_gradient(
+    where: str, opened: Tap, target: Target
+) -> Callable[[Any], tuple[Any, Any]]:
+    """The function x -> (A, dy/dA) of a model opened at a layer, of one forward pass; at several they are tuples."""
 
-    return gradient
+    def both(x: Any) -> tuple[Any, Any]:
+        def y(d: Any) -> tuple[Array, Any]:
+            outputs, A = opened.run(d, x)
+            return score(outputs, target, where=where), A
+
+        _, A, G = _value_rest_and_gradient(where, y, opened.zeros())
+        return A, G
+
+    return both
 
 
 # Without a derivative in reverse, as JAX finds only when it gets there.
@@ -58,10 +68,18 @@ def gradient_of(where: str, y: Callable[[Any], Array], at: Any) -> Any:
 
 def value_and_gradient(where: str, y: Callable[[Any], Array], at: Any) -> tuple[Array, Any]:
     """A score and its gradient, as `gradient_of` gives it."""
-    check_differentiable(where, y, at, "f", _RULE, _FIX)
-    value, G = lower(jax.value_and_grad(y))(at)
+    value, _, G = _value_rest_and_gradient(where, lambda at: (y(at), None), at)
+    return value, G
+
+
+def _value_rest_and_gradient(
+    where: str, y: Callable[[Any], tuple[Array, Any]], at: Any
+) -> tuple[Array, Any, Any]:
+    """The same of a function that returns more than the score."""
+    check_differentiable(where, lambda at: y(at)[0], at, "f", _RULE, _FIX)
+    (value, rest), G = lower(jax.value_and_grad(y, has_aux=True))(at)
     # A rectifier would stop the NaN that stands for a score there is none of.
-    return value, jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)
+    return value, rest, jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)
 
 
 def check_differentiable(

@@ -7,11 +7,9 @@ between them, on which the points gamma_0 = x', ..., gamma_n = x lie.
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array
-
 from xaijax.core._explainer import explainer
 from xaijax.core._score import Target
-from xaijax.core._score_gradient import activation_gradient
+from xaijax.core._score_gradient import activation_and_gradient
 from xaijax.core._tap import LayerName, tap
 from xaijax.gradient._path import integral_of_differences
 
@@ -80,10 +78,5 @@ def conductance(
       shrikumar2018computationally
     """
     opened = tap(f, x, layer, where="conductance")
-    gradient, zeros = activation_gradient("conductance", opened, target), opened.zeros()
-
-    def gradient_and_activation(point: Array) -> tuple[Any, Any]:
-        return gradient(point), opened.run(zeros, point)[1]
-
-    rule = (num_steps, batch_size)
-    return integral_of_differences("conductance", gradient_and_activation, x, baseline, *rule)
+    both, rule = activation_and_gradient("conductance", opened, target), (num_steps, batch_size)
+    return integral_of_differences("conductance", both, x, baseline, *rule)

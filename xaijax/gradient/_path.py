@@ -49,7 +49,7 @@ def line_integral(
 
 def integral_of_differences(
     where: str,
-    gradient_and_activation: Callable[[Array], tuple[Any, Any]],
+    activation_and_gradient: Callable[[Array], tuple[Any, Any]],
     x: Array,
     baseline: Any,
     num_steps: int,
@@ -67,29 +67,27 @@ def integral_of_differences(
     alphas = k.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(chunks, chunk) / num_steps
 
     def point(start: Array, alpha: Array) -> tuple[Any, Any]:
-        G, A = gradient_and_activation(between(start, x, alpha))
-        return jax.tree.map(in_single_precision, (G, A))
+        return in_single_precision(activation_and_gradient(between(start, x, alpha)))
 
     def body(carry: tuple[Any, Any], i: Array) -> tuple[tuple[Any, Any], None]:
-        total, before = carry
-        start = stack[i // chunks]
-        found = jax.vmap(point, (None, 0))(start, alphas[i % chunks])
+        total, last = carry
+        found = jax.vmap(point, (None, 0))(stack[i // chunks], alphas[i % chunks])
         _progress.report(chunk)
         # The first chunk of a baseline has no point before it.
-        first = jax.tree.map(lambda a, b: jnp.where(i % chunks == 0, a[0], b), found, before)
-        G, A = jax.tree.map(lambda b, a: jnp.concatenate([b[None], a]), first, found)
-        parts = jax.tree.map(lambda G, A: ((G[1:] + G[:-1]) * (A[1:] - A[:-1])).sum(0), G, A)
+        before = jax.tree.map(lambda a, b: jnp.where(i % chunks == 0, a[0], b), found, last)
+        A, G = jax.tree.map(lambda b, a: jnp.concatenate([b[None], a]), before, found)
+        parts = jax.tree.map(lambda A, G: ((G[1:] + G[:-1]) * (A[1:] - A[:-1])).sum(0), A, G)
         return (jax.tree.map(jnp.add, total, parts), jax.tree.map(lambda a: a[-1], found)), None
 
-    like = jax.eval_shape(gradient_and_activation, x)
-    _, zeros = empty = jax.tree.map(lambda a: in_single_precision(jnp.zeros_like(a)), like)
-    (total, _), _ = lax.scan(body, (zeros, empty), jnp.arange(len(stack) * chunks))
-    return jax.tree.map(lambda a, t: (t / (2 * len(stack))).astype(a.dtype), like[1], total)
+    like = jax.eval_shape(activation_and_gradient, x)
+    nothing = in_single_precision(jax.tree.map(jnp.zeros_like, like))
+    (total, _), _ = lax.scan(body, (nothing[0], nothing), jnp.arange(len(stack) * chunks))
+    return jax.tree.map(lambda a, t: (t / (2 * len(stack))).astype(a.dtype), like[0], total)
 
 
-def in_single_precision(a: Array) -> Array:
-    """Or in double, if it is that."""
-    return a.astype(jnp.promote_types(a.dtype, jnp.float32))
+def in_single_precision(arrays: Any) -> Any:
+    """Or in double, if they are in that."""
+    return jax.tree.map(lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)), arrays)
 
 
 def quadrature_rule(

@@ -80,7 +80,8 @@ def metric(
             judged = [a for k, a in arguments.items() if k in ("attribution", "other")]
             if not judged:
                 return result
-            finite = jnp.stack([jnp.isfinite(a).all() for a in judged]).all()
+            # Zeros, and NaN of what is not finite: on a CPU a sum takes a fraction of what `all` does.
+            finite = sum((0 * a).reshape(-1).sum() for a in judged) == 0
             return jax.tree.map(
                 lambda a: jnp.where(finite, a, jnp.nan) if _is_float(a) else a, result
             )
