@@ -56,6 +56,21 @@ def test_values_and_gradients_equal_the_convolution(kernel_size, stride, size, k
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 5), (2, 4), (4, 4)])
+def test_kernels_larger_than_the_image_are_matrix_products(size, stride):
+    """Also those of derivatives, which see an image of the output's size, with gaps behind a stride."""
+    conv = Conv(6, 5, 3, stride=stride, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (*size, 6))
+    y, pullback = jax.vjp(conv, x)
+
+    for f, seen in ((conv, x), (lambda dy: pullback(dy)[0], jnp.cos(y))):
+        assert "conv_general_dilated" in primitives(f, seen)
+        stays = seen.shape[0] * seen.shape[1] >= 9
+        assert ("conv_general_dilated" in primitives(lower(f), seen)) == stays
+        np.testing.assert_allclose(lower(f)(seen), f(seen), atol=2e-5)
+
+
 def test_batches_and_vmap_agree():
     conv = Conv(4, 4, 3, depthwise=True, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 4))

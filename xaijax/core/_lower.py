@@ -1,15 +1,17 @@
 """The same model, faster on a CPU: convolutions in the forms that XLA's CPU backend computes best.
 
 A model says *what* to compute; this visitor says *how*. XLA's CPU backend computes a depthwise convolution tens of
-times slower than the same sum of shifted products, and convolutions of size 1x1 or of few channels slower than a
-matrix product. Other layouts than channels last it computes fast only outside loops, and explainers are loops: their
-convolutions, and those of derivatives, are brought into it here. Every explainer evaluates the model this way, so no
-model has to be written for one backend; its layers keep their names, and rule-based methods still see convolutions.
-On other backends nothing changes.
+times slower than the same sum of shifted products, and convolutions of size 1x1 or of few channels slower than a matrix
+product. Where a kernel has more entries than the image has positions, as at the end of a deep network for small images,
+it takes the one for the other, and up to hundreds of times as long as the matrix product. Other layouts than channels
+last it computes fast only outside loops, and explainers are loops: their convolutions, and those of derivatives, are
+brought into it here. Every explainer evaluates the model this way, so no model has to be written for one backend; its
+layers keep their names, and rule-based methods still see convolutions. On other backends nothing changes.
 """
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -159,9 +161,13 @@ def _special_form(site: Site) -> Callable[[Array, Array], Array] | None:
     x, kernel = (
         tuple(like.shape[i] for i in to) for like, to in zip(site.inputs, places, strict=False)
     )
-    if len(x) != 4 or {*p["lhs_dilation"], *p["rhs_dilation"]} != {1}:
+    if len(x) != 4 or {*p["rhs_dilation"]} != {1}:
         return None
     stride, padding, groups = p["window_strides"], p["padding"], p["feature_group_count"]
+    if groups == 1 and math.prod(kernel[:2]) > math.prod(x[1:3]):
+        return lambda x, kernel: _patches(_dilated(x, p["lhs_dilation"]), kernel, stride, padding)
+    if {*p["lhs_dilation"]} != {1}:
+        return None
     if kernel[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
         return lambda x, kernel: x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
     if groups > 1 and groups == x[-1] == kernel[-1]:
@@ -200,6 +206,12 @@ def _patches(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:
     """Multiply the patches that the kernel sees with the kernel as a matrix."""
     shifted = jnp.concatenate(_shift(x, kernel.shape[:2], stride, padding), -1)
     return shifted @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _dilated(x: Array, dilation: Any) -> Array:
+    """Put zeros between the positions, as the derivative of a strided convolution does."""
+    gaps = [(0, 0, d - 1) for d in dilation]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *gaps, (0, 0, 0)])
 
 
 def _shift(x: Array, kernel: tuple[int, ...], stride: Any, padding: Any) -> list[Array]:
