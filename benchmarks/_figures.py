@@ -86,7 +86,7 @@ def scaling(points: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
             _curve(axes, i, curve.sort_values("value"), text)
         axes.set(xscale="log", yscale="log")
         ticks = sorted(set(panel.value))
-        _ticks(axes, ticks, math.log(ticks[-1] / ticks[0]) / 7)
+        _ticks(axes, ticks, math.log(ticks[-1] / ticks[0]) / (7 if ticks[-1] < 10_000 else 5))
         low, high = axes.get_ylim()
         axes.yaxis.set_major_locator(LogLocator(subs=[1] if high / low > 30 else [1, 2, 5]))
         axes.yaxis.set_major_formatter(FuncFormatter(_number))
@@ -116,6 +116,10 @@ def time_to_error(errors: pd.DataFrame) -> Figure:
         for wanted in sorted(set(panel.wanted.dropna())):
             axes.axvline(wanted, color=_GREY, linewidth=1, zorder=0)
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+            axis.set_major_formatter(FuncFormatter(_number))
+            axis.set_minor_formatter(NullFormatter())
         _labels(axes, "error (grey: what was wanted)", "seconds per explanation", str(workload))
     handles = [_key(name, "o", _COLOURS[i % 7]) for i, name in enumerate(libraries)]
     handles += [_key(name, _MARKERS[i % 12], "#555555") for i, name in enumerate(methods)]

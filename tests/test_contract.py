@@ -74,12 +74,6 @@ def test_operation_by_operation_as_compiled(case, x64):
     assert_same(explain(*arguments, **settings), expected, rtol=1e-10)
 
 
-@each()
-def test_jit_of_a_bound_explainer(case):
-    explain, x = case.bind(case.model(FIRST)), case.x(0)
-    assert_same(jax.jit(explain)(x, 1, *case.keys()), explain(x, 1, *case.keys()))
-
-
 def test_jit_of_an_explainer_is_lowered_as_any_function():
     """JAX's wrappers take over the attributes of what they wrap."""
     many = jax.jit(jax.vmap(xaijax.grad_cam, (None, 0, 0)))
@@ -89,6 +83,7 @@ def test_jit_of_an_explainer_is_lowered_as_any_function():
 
 
 def test_jit_does_not_remember_the_weights():
+    """Which are constants of the program; as an argument of it every bound explainer is tried below."""
     x = image(0)
     for seed in (FIRST, SECOND):
         explain = xaijax.bind(xaijax.grad_cam, cnn(seed))
@@ -219,22 +214,17 @@ def test_index_and_function_that_reads_the_output(case):
 
 @each_aimed
 def test_checked(case):
-    explain, x = case.bind(case.model(FIRST)), case.x(0)
-    at = xaijax.checked(lambda target: explain(x, target, *case.keys()))
-    for target in (4, -1):
-        with pytest.raises(ValueError, match=rf"target must be in \[0, 4\), got {target}\."):
-            at(jnp.int32(target))
-    assert_same(at(jnp.int32(1)), explain(x, 1, *case.keys()))
-
-
-@each_aimed
-def test_checked_finds_a_model_that_answers_nan(case):
+    """Targets out of range, and a model that answers NaN."""
     f, x = case.model(FIRST), case.x(0)
     # The structure of a tree is arrays of integers.
     broken = jax.tree.map(lambda w: w * jnp.nan if jnp.issubdtype(w.dtype, jnp.floating) else w, f)
-    explain = xaijax.checked(lambda target: case.bind(broken)(x, target, *case.keys()))
+    at = xaijax.checked(lambda f, target: case.bind(f)(x, target, *case.keys()))
+    for target in (4, -1):
+        with pytest.raises(ValueError, match=rf"target must be in \[0, 4\), got {target}\."):
+            at(f, jnp.int32(target))
     with pytest.raises(ValueError, match=r"f must give finite scores, got nan\."):
-        explain(jnp.int32(1))
+        at(broken, jnp.int32(1))
+    assert_same(at(f, jnp.int32(1)), case.bind(f)(x, 1, *case.keys()))
 
 
 # JAX cannot check a batched `while` loop, as `checked` says.
