@@ -38,10 +38,23 @@ def test_default_chunk_is_smaller_for_a_larger_input():
 
 @on_a_cpu
 def test_ids_count_as_the_vectors_that_they_stand_for():
-    ids, pixels = jax.ShapeDtypeStruct((16,), jnp.int32), jax.ShapeDtypeStruct((16,), jnp.uint8)
-    sizes = [chunk_size("test", None, 10**6, x) for x in (ids, like(16), pixels)]
+    ids, pixels = jax.ShapeDtypeStruct((64,), jnp.int32), jax.ShapeDtypeStruct((64,), jnp.uint8)
+    sizes = [chunk_size("test", None, 10**6, x) for x in (ids, like(64), pixels)]
     assert 2 < sizes[0] < sizes[1] / 100
     assert sizes[1] < sizes[2]
+
+
+@on_a_cpu
+def test_rows_of_a_few_numbers_count_as_what_a_model_makes_of_them():
+    """Alone, and in a table; not so the channels of a pixel."""
+    row, wider, table, image = (
+        chunk_size("test", None, 10**6, like(*shape))
+        for shape in ((8,), (64,), (10, 8), (16, 16, 1))
+    )
+    assert row == chunk_size("test", None, 10**6, like(32))
+    assert row / 2.01 < wider < row / 1.99
+    assert row / 10.1 < table < row / 9.9
+    assert image > table
 
 
 @on_a_cpu

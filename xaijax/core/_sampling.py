@@ -17,13 +17,15 @@ from xaijax.core import _progress
 from xaijax.core._errors import check_positive
 
 # Bytes of model input that one chunk holds by default. On a CPU a chunk should stay in the cache with all its
-# activations (measured: benchmarks/overhead.py); an accelerator wants more to be busy.
+# activations (measured: `python -m benchmarks run scaling explainers`); an accelerator wants more to be busy.
 _CHUNK_BYTES = {"cpu": 2_500_000}
 _CHUNK_BYTES_ACCELERATOR = 64_000_000
 # A black box plans its own work, and each call of it costs: as much at once as memory easily holds.
 _CHUNK_BYTES_BLACK_BOX = 64_000_000
 # An id stands for a vector inside the model, which is what fills the cache.
 _BYTES_OF_AN_ID = 2048
+# And so does a row of a few numbers: measured on an MLP with 8 features and hidden layers of 64.
+_BYTES_OF_A_ROW = 128
 
 
 def chunk_size(
@@ -39,7 +41,7 @@ def chunk_size(
       black_box: whether the model is evaluated outside JAX.
     """
     if batch_size is None:
-        size = sum(math.prod(a.shape) * _bytes(a.dtype) for a in jax.tree.leaves(like))
+        size = sum(map(_bytes, jax.tree.leaves(like)))
         budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES_ACCELERATOR)
         budget = _CHUNK_BYTES_BLACK_BOX if black_box else budget
         batch_size = max(1, budget // max(size, 1))
@@ -48,9 +50,12 @@ def chunk_size(
     return math.ceil(num_samples / math.ceil(num_samples / batch_size))
 
 
-def _bytes(dtype: Any) -> int:
-    """What an element of an input weighs."""
-    return _BYTES_OF_AN_ID if jnp.issubdtype(dtype, jnp.signedinteger) else dtype.itemsize
+def _bytes(a: Any) -> int:
+    """What an input weighs, or a table of rows with an input in it."""
+    each = _BYTES_OF_AN_ID if jnp.issubdtype(a.dtype, jnp.signedinteger) else a.dtype.itemsize
+    if a.ndim not in (1, 2):
+        return math.prod(a.shape) * each
+    return math.prod(a.shape[:-1]) * max(a.shape[-1] * each, _BYTES_OF_A_ROW)
 
 
 def map_chunks(function: Callable[[Any], Any], xs: Any, chunk: int) -> Any:
