@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xaijax.core._sorting import ascending, num_below_and_up_to, order_keys
+from xaijax.core._sorting import ascending, kth_lowest, num_below_and_up_to, order_keys
 
 INTEGERS = st.integers(-3, 3) | st.just(0)
 
@@ -40,6 +40,16 @@ def test_numbers_below_and_up_to_as_numpy_finds_them(a):
     for i, row in enumerate(ordered):
         np.testing.assert_array_equal(below[i], np.searchsorted(row, keys))
         np.testing.assert_array_equal(up_to[i], np.searchsorted(row, keys, "right"))
+
+
+WORDS = st.sampled_from([0, 1, 2, 2**31 - 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
+
+
+@given(arrays.arrays(np.uint32, st.integers(1, 9), elements=WORDS))
+def test_kth_lowest_as_numpy_sorts_them(words):
+    ks = jnp.arange(1, len(words) + 1)
+    found = jax.vmap(kth_lowest, (None, 0))(jnp.asarray(words), ks)
+    np.testing.assert_array_equal(found, np.sort(words))
 
 
 @given(arrays.arrays(np.float32, 6, elements=st.floats(width=32)))
