@@ -117,9 +117,10 @@ def _residual(head: str, rngs: nnx.Rngs) -> Net:
 
 
 def _separable(head: str, rngs: nnx.Rngs) -> Net:
-    widths = (16, 32, 64, 64)
+    """Wider at first than the others: a filter for each channel alone sees little of 16."""
+    widths = (32, 64, 64, 64)
     blocks = [Separable(n, m, rngs=rngs) for n, m in itertools.pairwise(widths)]
-    return Net([Unit(1, 16, rngs=rngs), *blocks], (True, True, True, False), head, rngs=rngs)
+    return Net([Unit(1, widths[0], rngs=rngs), *blocks], (True, True, True, False), head, rngs=rngs)
 
 
 def _dilated(head: str, rngs: nnx.Rngs) -> Net:

@@ -57,7 +57,7 @@ class Config:
 
     kinds: tuple[str, ...] = tuple(ARCHITECTURES)
     seeds: int = 3
-    epochs: tuple[int, ...] = (12, 12, 12, 12, 24, 12)
+    epochs: tuple[int, ...] = (12, 12, 12, 12, 16, 12)
     num_train: int = 8000
     num_images: int = 200
 

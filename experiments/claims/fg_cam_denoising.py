@@ -213,8 +213,8 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
     text = (
         f"With the paper's setting, faithfulness is within {MARGIN}: {_places(same[PAPERS])}; less noisy: "
         f"{_places(calmer[PAPERS])}; both: {_places(holds[PAPERS])}. Of the other settings, both hold with: "
-        f"{'; '.join(some) or 'none'}. For scale, a random map differs from the map at {size} by {', '.join(random)} "
-        f"({kind}). {_seeds.tested(table.dropna(subset=['accuracy']))}"
+        f"{'; '.join(some) or 'none'}. {_of_the_means(table, kind, size, several)}For scale, a random map differs from "
+        f"the map at {size} by {', '.join(random)} ({kind}). {_seeds.tested(table.dropna(subset=['accuracy']))}"
     )
     return Conclusion(
         verdict="supported" if everywhere else "only if" if parts else "refuted",
@@ -231,6 +231,20 @@ def conclude(config: Config, table: pd.DataFrame) -> Conclusion:
             *(xaijax.fg_cam, metrics.deletion_auc, metrics.insertion_auc, metrics.total_variation),
             *(metrics.high_frequency_share, metrics.complexity),
         ),
+    )
+
+
+def _of_the_means(table: pd.DataFrame, kind: str, size: str, several: list[Setting]) -> str:
+    """What dropping the means does alone, beside what the paper's setting does with them and without."""
+    alone, kept = (1.0, False), (PAPERS[0], True)
+    if alone not in several or kept not in several:
+        return ""
+    found = [
+        _Changes(table, kind, size, setting).cell("deletion") for setting in (alone, PAPERS, kept)
+    ]
+    return (
+        f"At {size} ({kind}), dropping the means of all components changes deletion by {found[0]}, keeping a tenth of "
+        f"them as well by {found[1]}, a tenth with the means by {found[2]}. "
     )
 
 
