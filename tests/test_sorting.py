@@ -31,24 +31,37 @@ def test_every_precision_and_the_last_axis(dtype, x64, rng):
     )
 
 
-@given(arrays.arrays(np.int32, st.tuples(st.just(2), st.integers(1, 20)), elements=INTEGERS))
+# Compiled once: all examples have one shape.
+searched = jax.jit(jax.vmap(num_below_and_up_to, (0, None)))
+lowest = jax.jit(jax.vmap(kth_lowest, (None, 0)))
+
+
+@given(arrays.arrays(np.int32, (2, 11), elements=INTEGERS))
 def test_numbers_below_and_up_to_as_numpy_finds_them(a):
     """Also in a batch, where one row has more equal ones than the other."""
     keys = np.array([-4, -1, 0, 2, 3, 4, np.iinfo(np.int32).max], np.int32)
     ordered = np.sort(a, -1)
-    below, up_to = jax.vmap(num_below_and_up_to, (0, None))(jnp.asarray(ordered), jnp.asarray(keys))
+    below, up_to = searched(ordered, keys)
     for i, row in enumerate(ordered):
         np.testing.assert_array_equal(below[i], np.searchsorted(row, keys))
         np.testing.assert_array_equal(up_to[i], np.searchsorted(row, keys, "right"))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 9])
+def test_numbers_below_and_up_to_of_any_length(n):
+    for ordered in (np.arange(n), np.zeros(n), np.repeat([0, 2], n)[:n], np.repeat([0, 2], n)[-n:]):
+        keys = np.arange(-1, n + 1)
+        found = num_below_and_up_to(jnp.asarray(ordered, jnp.int32), jnp.asarray(keys))
+        for side, numbers in zip(("left", "right"), found, strict=True):
+            np.testing.assert_array_equal(numbers, np.searchsorted(ordered, keys, side))
+
+
 WORDS = st.sampled_from([0, 1, 2, 2**31 - 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
 
 
-@given(arrays.arrays(np.uint32, st.integers(1, 9), elements=WORDS))
+@given(arrays.arrays(np.uint32, 7, elements=WORDS))
 def test_kth_lowest_as_numpy_sorts_them(words):
-    ks = jnp.arange(1, len(words) + 1)
-    found = jax.vmap(kth_lowest, (None, 0))(jnp.asarray(words), ks)
+    found = lowest(words, np.arange(1, len(words) + 1))
     np.testing.assert_array_equal(found, np.sort(words))
 
 
