@@ -63,6 +63,7 @@ WITHOUT_DIAGNOSTICS = (
 )
 
 
+@pytest.mark.slow  # it runs under the newer JAX: see .ci/run
 @each(lambda case: case.explain not in WITHOUT_DIAGNOSTICS)
 def test_operation_by_operation_as_compiled(case, x64):
     dtype = jnp.float64

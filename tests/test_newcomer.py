@@ -73,7 +73,14 @@ def explained(name):
     return f, x, int(jax.jit(xaijax.lower(f))(x).argmax())
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+# Deeper ones of a kind that is there.
+DEEPER = {"vgg16", "resnet34"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in DEEPER else []) for n in ARCHITECTURES],
+)
 def test_no_other_argument(name):
     f, x, target = explained(name)
     found = xaijax.cam_maps(xaijax.bind(xaijax.grad_cam, f), x, target)
