@@ -145,7 +145,7 @@ def peers(peers: pd.DataFrame) -> Figure:
     _lines(axes, names)
     for label in axes.get_yticklabels():
         label.set_fontweight("normal" if "," in label.get_text() else "bold")
-    _ratio_axis(axes, _RATIOS, count=12)
+    _ratio_axis(axes, _RATIOS, count=9)
     axes.set_xlabel("right of 1: xaijax takes less", fontsize=_TEXT + 1)
     _legend(
         figure, [_key(t, m, c, c if n == "ratio" else "white") for n, (m, c, t) in _PARTS.items()]
@@ -255,7 +255,8 @@ def _slope(found: Any) -> str:
 
 def _peer_label(row: Any) -> str:
     workload = str(row.workload).rpartition(" (v")[0] or row.workload
-    variant = f" ({row.variant})" if row.variant else ""
+    # The whole of it stands in the table.
+    variant = f" ({str(row.variant).split(',')[0]})" if row.variant else ""
     return f"{row.method}, {workload.split(',')[0]}, batch {row.batch}{variant}"
 
 
