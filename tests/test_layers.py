@@ -363,7 +363,10 @@ def test_positions_in_windows_are_no_map():
         ),
     }
     for then in tables.values():
-        f = lambda x, then=then: jnp.sin(then(features(w, x))).reshape(-1)  # noqa: E731
+
+        def f(x, then=then):
+            return jnp.sin(then(features(w, x))).reshape(-1)
+
         assert xaijax.layers(f, image(16, 16, 3)).default.name == "features/relu"
         with pytest.raises(ValueError, match=r"layer must have spatial axes and a channel axis"):
             xaijax.grad_cam(f, image(16, 16, 3), 0, layer="sin")
