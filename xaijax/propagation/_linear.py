@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from xaijax.core._interpreter import Site
-from xaijax.core._lower import lowered, lowering, stays_convolution
+from xaijax.core._lower import lowered_term_by_term, lowering, stays_convolution
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
 from xaijax.propagation._rules import Linear, Rule
@@ -179,7 +179,7 @@ class Product:
         if self.is_pooling:
             y = first(x) * w
         else:
-            y = lowered(first, x, w) if self.left else lowered(first, w, x)
+            y = lowered_term_by_term(first, *((x, w) if self.left else (w, x)))
         for move in moves:
             y = move(y)
         return y

@@ -72,7 +72,7 @@ class Linear:
         """The product's transpose, of what x has the shape of; a `vjp` would take more than twice as long to trace."""
         transpose = jax.linear_transpose(lambda x: self.product(x, w), x)
         if getattr(self.product, "is_convolution", False):
-            transpose = lower(transpose)
+            transpose = lower(transpose, filtered=False)
         return transpose(s)[0]
 
 

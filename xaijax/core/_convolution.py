@@ -1,0 +1,254 @@
+"""Convolutions in the forms that XLA's CPU backend computes best.
+
+It computes a depthwise convolution tens of times slower than the same sum of shifted products, and convolutions of size
+1x1 or of few channels slower than a matrix product. Where a kernel has more entries than the image has positions, as at
+the end of a deep network for small images, it takes the one for the other, and up to hundreds of times as long as the
+matrix product. Of wide 3x3 convolutions it computes more products than are needed, and of those with gaps in the image,
+as derivatives of strided ones have, products with zeros. Other layouts than channels last it computes fast only outside
+loops, and explainers are loops.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from xaijax.core._interpreter import Site
+from xaijax.core._winograd import minimal_filtering
+
+Form = Callable[[Array, Array], Array]
+
+
+def fast_convolution(site: Site, filtered: bool) -> Form | None:
+    """What to compute in the place of a convolution; `None` if it is best as it is."""
+    p = site.params
+    if not _is_plain(site):
+        return None
+    to_x, to_kernel, to_y = _permutations(p["dimension_numbers"])
+    back = [to_y.index(axis) for axis in range(len(to_y))]
+    if filtered and _is_wide(site):
+        form = _minimal_filtering(p, to_kernel)
+    elif _has_gaps(site):
+        form = functools.partial(_placed, p, to_kernel)
+    else:
+        form = _special_form(site)
+        if p["dimension_numbers"] == _channels_last(len(to_x)):
+            return form
+        last = form or functools.partial(_convolution, p)
+        form = lambda x, kernel: last(x, kernel.transpose(to_kernel))  # noqa: E731
+    return lambda x, kernel: form(x.transpose(to_x), kernel).transpose(back)
+
+
+def becomes_products(site: Site) -> bool:
+    """Whether a convolution's fast form is none, so that its derivative is fast as well."""
+    return _is_plain(site) and (_has_gaps(site) or _special_form(site) is not None)
+
+
+def _minimal_filtering(p: Mapping[str, Any], to_kernel: Sequence[int]) -> Form:
+    convolve = functools.partial(_convolution, p, kernel_spec=p["dimension_numbers"].rhs_spec)
+    how: Any = {"kernel_axes": to_kernel, "padding": p["padding"], "convolve": convolve}
+    return functools.partial(minimal_filtering, **how)
+
+
+# Of fewer channels, or of images smaller than 7x7x512 or 14x14x128, the transforms cost what the products save.
+_MANY_CHANNELS, _LARGE = 128, 25_088
+
+
+def _is_wide(site: Site) -> bool:
+    """Whether minimal filtering is faster than the convolution; who asks for precision gets the convolution."""
+    p, (x, kernel) = site.params, _shapes(site)
+    of_3x3 = kernel[:-2] == (3, 3) and p["feature_group_count"] == 1
+    dense = {*p["window_strides"], *p["lhs_dilation"], *p["rhs_dilation"]} == {1}
+    is_large = min(kernel[-2:]) >= _MANY_CHANNELS and math.prod(x[1:]) >= _LARGE
+    is_single = p["precision"] is None and site.inputs[0].dtype == jnp.float32
+    return of_3x3 and dense and is_large and is_single
+
+
+def _has_gaps(site: Site) -> bool:
+    """Whether a small kernel meets an image with zeros between its positions: the derivative of a strided one."""
+    p, (x, kernel) = site.params, _shapes(site)
+    is_small = len(x) == 4 and math.prod(kernel[:2]) <= _FEW_PLACES
+    is_else_plain = {*p["window_strides"], *p["rhs_dilation"], p["feature_group_count"]} == {1}
+    return is_small and is_else_plain and {*p["lhs_dilation"]} != {1}
+
+
+# Each of a kernel's places is a pass over the image.
+_FEW_PLACES = 9
+
+
+def _is_plain(site: Site) -> bool:
+    (x, kernel), (y,) = site.inputs, site.outputs
+    return site.params["batch_group_count"] == 1 and x.dtype == kernel.dtype == y.dtype
+
+
+def _permutations(numbers: lax.ConvDimensionNumbers) -> list[list[int]]:
+    """Of the axes of the images, the kernel and the output, to channels last."""
+    specs = zip(numbers, _channels_last(len(numbers.lhs_spec)), strict=True)
+    return [[have[last.index(axis)] for axis in range(len(last))] for have, last in specs]
+
+
+def _shapes(site: Site) -> list[tuple[int, ...]]:
+    """Of the images and the kernel, channels last."""
+    places = _permutations(site.params["dimension_numbers"])
+    return [tuple(like.shape[i] for i in to) for like, to in zip(site.inputs, places, strict=False)]
+
+
+def _convolution(
+    p: Mapping[str, Any], x: Array, kernel: Array, kernel_spec: tuple[int, ...] | None = None
+) -> Array:
+    """The convolution of images with channels last, and of a kernel if it has no layout of its own."""
+    numbers = _channels_last(x.ndim)
+    if kernel_spec is not None:
+        numbers = numbers._replace(rhs_spec=kernel_spec)
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        p["window_strides"],
+        p["padding"],
+        p["lhs_dilation"],
+        p["rhs_dilation"],
+        numbers,
+        p["feature_group_count"],
+        precision=p["precision"],
+        preferred_element_type=p["preferred_element_type"],
+    )
+
+
+def _channels_last(rank: int) -> lax.ConvDimensionNumbers:
+    """Images as (n, *space, channels), kernels as (*space, in, out).
+
+    The only layout that XLA's CPU backend has fast code for. It brings others into it, but not inside a loop: there
+    the gradient of a convolution took ten times as long as outside, one of channels first seventy times.
+    """
+    space = tuple(range(1, rank - 1))
+    images = (0, rank - 1, *space)
+    return lax.ConvDimensionNumbers(images, (rank - 1, rank - 2, *(i - 1 for i in space)), images)
+
+
+def _special_form(site: Site) -> Form | None:
+    """A faster form than a convolution, for images and a kernel brought to channels last."""
+    p, (x, kernel) = site.params, _shapes(site)
+    if len(x) != 4 or {*p["rhs_dilation"]} != {1}:
+        return None
+    gaps, stride, padding = p["lhs_dilation"], p["window_strides"], p["padding"]
+    groups, entries = p["feature_group_count"], math.prod(kernel[:2])
+    if groups == 1 and entries > math.prod(x[1:3]):
+        return lambda x, kernel: _patches(_dilated(x, gaps), kernel, stride, padding)
+    if {*gaps} != {1}:
+        is_narrow = groups == 1 and kernel[-1] <= _FEW_CHANNELS and {*stride} == {1}
+        return functools.partial(_phases, p) if is_narrow else None
+    if kernel[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
+        return lambda x, kernel: x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
+    if groups > 1 and groups == x[-1] == kernel[-1]:
+        return lambda x, kernel: _depthwise(x, kernel, stride, padding)
+    if groups == 1 and tuple(stride) == kernel[:2] and not any(map(any, padding)):
+        return _blocks
+    if groups == 1 and x[-1] <= _FEW_CHANNELS and entries <= _FEW_ENTRIES:
+        return lambda x, kernel: _patches(x, kernel, stride, padding)
+    return None
+
+
+# A stem's patches (3 colours) are small; those of a wider layer, or of 7x7, cost more than they save.
+_FEW_CHANNELS, _FEW_ENTRIES = 4, 25
+
+
+def _depthwise(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:
+    """Sum the shifted images, each times its weight per channel."""
+    weights = kernel.reshape(-1, kernel.shape[-1])
+    shifted = _shift(x, kernel.shape[:2], stride, padding)
+    total = shifted[0] * weights[0]
+    for image, weight in zip(shifted[1:], weights[1:], strict=True):
+        total = total + image * weight
+    return total
+
+
+def _blocks(x: Array, kernel: Array) -> Array:
+    """Multiply windows that touch and do not overlap, such as a vision transformer's patches."""
+    (n, height, width, channels), (h, w) = x.shape, kernel.shape[:2]
+    rows, columns = height // h, width // w
+    x = x[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows, columns, h * w * channels)
+    return x @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _patches(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:
+    """Multiply the patches that the kernel sees with the kernel as a matrix."""
+    shifted = jnp.concatenate(_shift(x, kernel.shape[:2], stride, padding), -1)
+    return shifted @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _placed(p: Mapping[str, Any], axes: Sequence[int], x: Array, kernel: Array) -> Array:
+    """Multiply every position with the whole kernel, and add the products where they belong.
+
+    The kernel has its own layout, of which `axes` are height, width, input and output: transposing one costs as much.
+    """
+    high, wide, to_sum, features = axes
+    kernel = jnp.moveaxis(kernel, to_sum, -1)
+    # As two matrices: of more axes XLA makes matrices by a transposition.
+    matrix = kernel.reshape(-1, x.shape[-1])
+    products = lax.dot_general(x, matrix, (((3,), (1,)), ((), ())), precision=p["precision"])
+    products = products.reshape(*x.shape[:3], *kernel.shape[:3])
+    places = [3 + axis - (axis > to_sum) for axis in (high, wide, features)]
+    products = jnp.moveaxis(products, places, (0, 1, 5))
+    total = jnp.zeros((), x.dtype)
+    for i, j in itertools.product(*map(range, products.shape[:2])):
+        ends = [
+            (low - at, high - (size - 1 - at), gap - 1)
+            for at, size, gap, (low, high) in zip(
+                (i, j), products.shape, p["lhs_dilation"], p["padding"], strict=False
+            )
+        ]
+        total += lax.pad(products[i, j], jnp.zeros((), x.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
+    return total
+
+
+def _phases(p: Mapping[str, Any], x: Array, kernel: Array) -> Array:
+    """Multiply each phase of the output with the entries of the kernel that meet no gap, in one convolution."""
+    gaps, sizes, ends = p["lhs_dilation"], [], []
+    for axis, gap, (low, high) in zip((0, 1), gaps, p["padding"], strict=True):
+        n, k = x.shape[1 + axis], kernel.shape[axis]
+        sizes.append((n - 1) * gap + 1 + low + high - k + 1)
+        # Output gap * m + phase is the sum over r of x[m + r] kernel[gap * r - phase + low].
+        first, last = -(low // gap), (k + gap - 2 - low) // gap
+        ends.append((-first, -(-sizes[-1] // gap) + last - n))
+        length = gap * (last - first) + 1
+        starts = [gap * first + low - phase for phase in range(gap)]
+        cut = [_cut(kernel, axis, start, start + length) for start in starts]
+        # Phases come before the output's channels.
+        kernel = jnp.stack([lax.slice_in_dim(part, 0, length, gap, axis) for part in cut], -2)
+    merged = kernel.reshape(*kernel.shape[:3], -1)
+    without_gaps = {**p, "padding": ends, "lhs_dilation": (1, 1)}
+    y = _convolution(without_gaps, x, merged)
+    (n, rows, columns, _), (down, across) = y.shape, gaps
+    y = y.reshape(n, rows, columns, down, across, -1).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(n, rows * down, columns * across, -1)[:, : sizes[0], : sizes[1]]
+
+
+def _cut(x: Array, axis: int, start: int, end: int) -> Array:
+    """A part of an array, with zeros where it reaches beyond."""
+    ends = [(0, 0, 0)] * x.ndim
+    ends[axis] = (-start, end - x.shape[axis], 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), ends)
+
+
+def _dilated(x: Array, dilation: Any) -> Array:
+    """Put zeros between the positions, as the derivative of a strided convolution does."""
+    gaps = [(0, 0, d - 1) for d in dilation]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *gaps, (0, 0, 0)])
+
+
+def _shift(x: Array, kernel: tuple[int, ...], stride: Any, padding: Any) -> list[Array]:
+    """Pad, and take what each entry of a kernel sees of the image."""
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+    sizes = zip(x.shape[1:3], kernel, stride, strict=True)
+    height, width = ((n - k) // s * s + 1 for n, k, s in sizes)
+    return [
+        x[:, i : i + height : stride[0], j : j + width : stride[1]]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    ]
