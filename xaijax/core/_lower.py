@@ -68,6 +68,8 @@ def lower(f: Callable[[Any], Any], *, filtered: bool = True) -> Callable[[Any], 
       A callable pytree with the same weights and, up to rounding, the same outputs.
 
     Examples:
+      >>> import jax.numpy as jnp
+      >>> from jax import lax
       >>> kernel = jnp.ones((1, 1, 3, 2))
       >>> f = lambda x: lax.conv_general_dilated(
       ...     x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).mean((0, 1, 2))

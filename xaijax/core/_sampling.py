@@ -6,6 +6,7 @@ model is compiled once; the last is filled up with samples whose results are dro
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -46,8 +47,14 @@ def chunk_size(
         budget = _CHUNK_BYTES_BLACK_BOX if black_box else budget
         batch_size = max(1, budget // max(size, 1))
     check_positive(where, batch_size=batch_size)
-    # Even chunks: as few samples as possible are computed to be dropped.
-    return math.ceil(num_samples / math.ceil(num_samples / batch_size))
+    # Even chunks, and somewhat smaller ones where less is then computed to be dropped.
+    largest = math.ceil(num_samples / math.ceil(num_samples / batch_size))
+    return min(range(largest, max(largest // 2, largest - 8), -1), key=partial(_cost, num_samples))
+
+
+def _cost(num_samples: int, chunk: int) -> float:
+    """Of samples evaluated in chunks; a chunk costs about an eighth of a sample more (ResNet-50 on two cores)."""
+    return math.ceil(num_samples / chunk) * (chunk + 0.125)
 
 
 def _bytes(a: Any) -> int:
