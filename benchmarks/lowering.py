@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 import xaijax
 from benchmarks._rows import Writer
@@ -45,7 +46,13 @@ def _forward(rewrite: Any) -> Any:
 
 
 def _gradient(rewrite: Any) -> Any:
-    return lambda f, xs, target: jax.vmap(jax.grad(lambda x: rewrite(f)(x)[target]))(xs)
+    """As explainers do: the model is rewritten, and its derivative again."""
+
+    def evaluate(f: Any, xs: Array, target: Array) -> Array:
+        model = rewrite(f)
+        return jax.vmap(rewrite(jax.grad(lambda x: model(x)[target])))(xs)
+
+    return evaluate
 
 
 _EVALUATIONS = {"forward": _forward, "gradient": _gradient}

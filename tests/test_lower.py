@@ -180,6 +180,17 @@ def test_the_derivative_of_a_pooling_goes_to_the_first_of_equals(window, strides
     np.testing.assert_allclose(lower(derivative)(dy), derivative(dy), atol=1e-5)
 
 
+@pytest.mark.parametrize(("stride", "size"), [(1, (7, 6)), (2, (13, 16))])
+def test_wide_kernels_with_few_positions_to_go_are_matrix_products(stride, size):
+    conv = Conv(128, 130, 3, stride=stride, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (*size, 128))
+    y, pullback = jax.vjp(conv, x)
+
+    for f, seen in ((conv, x), (lambda dy: pullback(dy)[0], jnp.cos(y))):
+        assert "conv_general_dilated" not in primitives(lower(f), seen)
+        np.testing.assert_allclose(lower(f)(seen), f(seen), atol=5e-5)
+
+
 def test_batches_and_vmap_agree():
     conv = Conv(4, 4, 3, depthwise=True, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 4))

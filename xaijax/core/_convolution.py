@@ -33,7 +33,7 @@ def fast_convolution(site: Site, filtered: bool) -> Form | None:
     back = [to_y.index(axis) for axis in range(len(to_y))]
     if filtered and _is_wide(site):
         form = _minimal_filtering(p, to_kernel)
-    elif _has_gaps(site):
+    elif _is_placed(site):
         form = functools.partial(_placed, p, to_kernel)
     else:
         form = _special_form(site)
@@ -46,7 +46,7 @@ def fast_convolution(site: Site, filtered: bool) -> Form | None:
 
 def becomes_products(site: Site) -> bool:
     """Whether a convolution's fast form is none, so that its derivative is fast as well."""
-    return _is_plain(site) and (_has_gaps(site) or _special_form(site) is not None)
+    return _is_plain(site) and (_is_placed(site) or _special_form(site) is not None)
 
 
 def _minimal_filtering(p: Mapping[str, Any], to_kernel: Sequence[int]) -> Form:
@@ -55,7 +55,7 @@ def _minimal_filtering(p: Mapping[str, Any], to_kernel: Sequence[int]) -> Form:
     return functools.partial(minimal_filtering, **how)
 
 
-# Of fewer channels, or of images smaller than 7x7x512 or 14x14x128, the transforms cost what the products save.
+# Of fewer channels, or of images smaller than 14x14x128, the transforms cost what the products save.
 _MANY_CHANNELS, _LARGE = 128, 25_088
 
 
@@ -66,19 +66,32 @@ def _is_wide(site: Site) -> bool:
     dense = {*p["window_strides"], *p["lhs_dilation"], *p["rhs_dilation"]} == {1}
     is_large = min(kernel[-2:]) >= _MANY_CHANNELS and math.prod(x[1:]) >= _LARGE
     is_single = p["precision"] is None and site.inputs[0].dtype == jnp.float32
-    return of_3x3 and dense and is_large and is_single
+    return of_3x3 and dense and is_large and is_single and not _is_late(site)
 
 
-def _has_gaps(site: Site) -> bool:
-    """Whether a small kernel meets an image with zeros between its positions: the derivative of a strided one."""
+def _is_placed(site: Site) -> bool:
+    """Whether a small kernel meets zeros between an image's positions, or few positions and has its inputs last.
+
+    These are the derivatives of strided convolutions, and of the last ones of a network.
+    """
     p, (x, kernel) = site.params, _shapes(site)
     is_small = len(x) == 4 and math.prod(kernel[:2]) <= _FEW_PLACES
     is_else_plain = {*p["window_strides"], *p["rhs_dilation"], p["feature_group_count"]} == {1}
-    return is_small and is_else_plain and {*p["lhs_dilation"]} != {1}
+    has_inputs_last = p["dimension_numbers"].rhs_spec[1] == 3
+    is_late = _is_late(site) and has_inputs_last
+    return is_small and is_else_plain and ({*p["lhs_dilation"]} != {1} or is_late)
+
+
+def _is_late(site: Site) -> bool:
+    """Whether a kernel of many channels has few positions to go: for so few it would be brought into another layout."""
+    kernel, places = _shapes(site)[1], _permutations(site.params["dimension_numbers"])[2]
+    positions = [site.outputs[0].shape[axis] for axis in places[1:-1]]
+    return min(kernel[-2:]) >= _MANY_CHANNELS and math.prod(positions) <= _FEW_POSITIONS
 
 
 # Each of a kernel's places is a pass over the image.
 _FEW_PLACES = 9
+_FEW_POSITIONS = 64
 
 
 def _is_plain(site: Site) -> bool:
@@ -148,13 +161,15 @@ def _special_form(site: Site) -> Form | None:
         return lambda x, kernel: _depthwise(x, kernel, stride, padding)
     if groups == 1 and tuple(stride) == kernel[:2] and not any(map(any, padding)):
         return _blocks
-    if groups == 1 and x[-1] <= _FEW_CHANNELS and entries <= _FEW_ENTRIES:
+    is_thin = x[-1] <= _FEW_CHANNELS and entries <= _FEW_ENTRIES and kernel[-1] <= _FEW_FEATURES
+    if groups == 1 and (is_thin or (entries <= _FEW_PLACES and _is_late(site))):
         return lambda x, kernel: _patches(x, kernel, stride, padding)
     return None
 
 
-# A stem's patches (3 colours) are small; those of a wider layer, or of 7x7, cost more than they save.
-_FEW_CHANNELS, _FEW_ENTRIES = 4, 25
+# A stem's patches (3 colours) are small; those of 7x7, or of a layer with more inputs, cost more than they save, and
+# for many features the convolution is as fast.
+_FEW_CHANNELS, _FEW_ENTRIES, _FEW_FEATURES = 4, 25, 32
 
 
 def _depthwise(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:

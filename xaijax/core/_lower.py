@@ -23,13 +23,13 @@ _enabled: ContextVar[bool] = ContextVar("enabled", default=True)
 
 
 def lowering() -> bool:
-    """Whether convolutions are rewritten: on the CPU backend, outside `plain_convolutions`."""
+    """Whether equations are rewritten: on the CPU backend, outside `plain_convolutions`."""
     return _enabled.get() and jax.default_backend() == "cpu"
 
 
 @contextlib.contextmanager
 def plain_convolutions() -> Iterator[None]:
-    """Explain with the model's convolutions as they are, on every backend.
+    """Explain with the model's convolutions as they are, and its poolings' derivatives, on every backend.
 
     A function of your own that was compiled by `jax.jit` outside the block stays what it was.
     """
