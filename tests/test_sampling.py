@@ -22,21 +22,20 @@ on_a_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is n
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
 def test_chunks_are_even(batch_size, num_samples):
-    """No larger than asked, fewer fillers than chunks, and no more of either than the largest even chunks need."""
+    """No larger than asked, no more of them than needed, and fewer fillers than chunks."""
     chunk = chunk_size("test", batch_size, num_samples, like())
     count = -(-num_samples // chunk)
     assert 1 <= chunk <= batch_size
+    assert count == -(-num_samples // batch_size)
     assert chunk * count - num_samples < count
-    fewest = -(-num_samples // batch_size)
-    even = -(-num_samples // fewest)
-    assert chunk * count <= even * fewest
-    assert even // 2 < chunk <= even
 
 
-def test_smaller_chunks_where_less_is_dropped():
-    """Six of three rather than five of four, of which three would be dropped; four of four where none is."""
-    assert chunk_size("test", 4, 17, like()) == 3
-    assert chunk_size("test", 4, 16, like()) == 4
+@on_a_cpu
+def test_default_chunks_are_smaller_where_less_is_dropped():
+    """Four pixel images fit the cache: six chunks of three for 17, not five of four."""
+    assert chunk_size("test", None, 16, like(224, 224, 3)) == 4
+    assert chunk_size("test", None, 17, like(224, 224, 3)) == 3
+    assert chunk_size("test", 4, 17, like(224, 224, 3)) == 4
 
 
 def test_default_chunk_is_smaller_for_a_larger_input():

@@ -41,15 +41,22 @@ def chunk_size(
       like: the input of one evaluation, or its shapes.
       black_box: whether the model is evaluated outside JAX.
     """
+    chosen = batch_size is not None
     if batch_size is None:
         size = sum(map(_bytes, jax.tree.leaves(like)))
         budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES_ACCELERATOR)
         budget = _CHUNK_BYTES_BLACK_BOX if black_box else budget
         batch_size = max(1, budget // max(size, 1))
     check_positive(where, batch_size=batch_size)
-    # Even chunks, and somewhat smaller ones where less is then computed to be dropped.
+    # Even chunks; and somewhat smaller ones, unless the user chose, where less is then computed to be dropped.
     largest = math.ceil(num_samples / math.ceil(num_samples / batch_size))
-    return min(range(largest, max(largest // 2, largest - 8), -1), key=partial(_cost, num_samples))
+    return (
+        largest
+        if chosen
+        else min(
+            range(largest, max(largest // 2, largest - 8), -1), key=partial(_cost, num_samples)
+        )
+    )
 
 
 def _cost(num_samples: int, chunk: int) -> float:
