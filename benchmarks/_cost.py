@@ -131,7 +131,8 @@ def _forward(f: Any, xs: jax.Array, target: Any) -> Any:
 
 @jax.jit
 def _gradient(f: Any, xs: jax.Array, target: Any) -> Any:
-    return jax.vmap(jax.value_and_grad(lambda x: xaijax.lower(f)(x)[target]))(xs)
+    model = xaijax.lower(f)
+    return jax.vmap(xaijax.lower(jax.value_and_grad(lambda x: model(x)[target])))(xs)
 
 
 _BARE = {"forward": _forward, "gradient": _gradient}
