@@ -39,20 +39,23 @@ def fast_convolution(site: Site, filtered: bool) -> Form | None:
         form = _special_form(site)
         if p["dimension_numbers"] == _channels_last(len(to_x)):
             return form
-        last = form or functools.partial(_convolution, p)
-        form = lambda x, kernel: last(x, kernel.transpose(to_kernel))  # noqa: E731
+        form = _of_channels_last(to_kernel, form or functools.partial(_convolution, p))
     return lambda x, kernel: form(x.transpose(to_x), kernel).transpose(back)
 
 
 def becomes_products(site: Site) -> bool:
-    """Whether a convolution's fast form is none, so that its derivative is fast as well."""
+    """Whether a convolution has a form of its own, whose derivative is fast as it is."""
     return _is_plain(site) and (_is_placed(site) or _special_form(site) is not None)
+
+
+def _of_channels_last(to_kernel: Sequence[int], form: Form) -> Form:
+    """A form that wants its kernel's channels last, for kernels in the layout they have."""
+    return lambda x, kernel: form(x, kernel.transpose(to_kernel))
 
 
 def _minimal_filtering(p: Mapping[str, Any], to_kernel: Sequence[int]) -> Form:
     convolve = functools.partial(_convolution, p, kernel_spec=p["dimension_numbers"].rhs_spec)
-    how: Any = {"kernel_axes": to_kernel, "padding": p["padding"], "convolve": convolve}
-    return functools.partial(minimal_filtering, **how)
+    return lambda x, kernel: minimal_filtering(x, kernel, to_kernel, p["padding"], convolve)
 
 
 # Of fewer channels, or of images smaller than 14x14x128, the transforms cost what the products save.
@@ -83,7 +86,7 @@ def _is_placed(site: Site) -> bool:
 
 
 def _is_late(site: Site) -> bool:
-    """Whether a kernel of many channels has few positions to go: for so few it would be brought into another layout."""
+    """Whether a kernel of many channels has few positions to go to: then reading the kernel is what takes the time."""
     kernel, places = _shapes(site)[1], _permutations(site.params["dimension_numbers"])[2]
     positions = [site.outputs[0].shape[axis] for axis in places[1:-1]]
     return min(kernel[-2:]) >= _MANY_CHANNELS and math.prod(positions) <= _FEW_POSITIONS

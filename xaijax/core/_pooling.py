@@ -1,4 +1,7 @@
-"""The derivative of a max pooling, as XLA's CPU backend computes it best: fifteen times as fast as its own form."""
+"""The derivative of a max pooling, as XLA's CPU backend computes it best.
+
+Of a window of 3x3 at 112x112x64, its own form takes 5 to 16 times as long (one image, four).
+"""
 
 import itertools
 import math
