@@ -573,14 +573,15 @@ def test_black_box_that_changes_its_mind():
 
 
 def test_error_of_the_model_itself_survives():
-    """With the line of the model in its traceback."""
+    """With what it was given, and the line of the model in its traceback."""
 
     def my_model(x):
         return x @ jnp.ones((5, 2))
 
-    with pytest.raises(TypeError, match="dot_general") as caught:
+    says = r"lime: x must be an input that f takes, got float32 of shape \(6,\)\. f says: dot_general.*\.$"
+    with pytest.raises(TypeError, match=says) as caught:
         lime(f=my_model)
-    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__cause__.__traceback__)]
     assert "my_model" in frames
 
     def my_failing_model(x):
@@ -588,6 +589,19 @@ def test_error_of_the_model_itself_survives():
 
     with pytest.raises(KeyError, match="weights"):
         cam(f=my_failing_model)
+
+
+@pytest.mark.parametrize(
+    "explain", [xaijax.saliency, xaijax.grad_cam, xaijax.score_cam, xaijax.lrp]
+)
+def test_image_of_integers(explain):
+    """A network that wants floats complains of its operation, one that converts has no layer on the way."""
+    integers = jnp.ones(IMAGE.shape, int)
+    says = r"x must be an input that f takes, got int32 of shape .*f says: lax\.mul .* convert x: x\.astype"
+    with pytest.raises(TypeError, match=says):
+        explain(lambda x: NETWORK(jax.lax.mul(x, jnp.ones(x.shape))), integers, 0)
+    with pytest.raises((TypeError, ValueError), match=r"onvert it first.*x\.astype"):
+        explain(lambda x: NETWORK(jnp.flip(x, 1).astype(jnp.float32)), integers, 0)
 
 
 def test_untraceable_model_shows_its_line():

@@ -337,3 +337,12 @@ def _output_shape(name: str, model: Rest, structure: Rest, arrays: tuple[Any, ..
         )
         first = str(error).splitlines()[0]
         raise TypeError(complaint(name, "f", "be traceable by JAX", first, fix)) from error
+    except (TypeError, ValueError) as error:
+        # An operation inside says what does not fit it, not that it comes from x.
+        got = ", ".join(f"{a.dtype} of shape {a.shape}" for a in like[count:])
+        first = next(iter(str(error).splitlines()), "").removesuffix(".")
+        integers = any(jnp.issubdtype(a.dtype, jnp.integer) for a in like[count:])
+        fix = " If f takes floats, convert x: x.astype(jax.numpy.float32)." * integers
+        says = f"f says: {first or type(error).__name__}.{fix}"
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(complaint(name, "x", "be an input that f takes", got, says)) from error

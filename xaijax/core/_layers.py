@@ -212,8 +212,12 @@ class Layers(tuple[Layer, ...]):
 
         Raises:
           TypeError: `layer` is no name.
-          ValueError: no layer has the name, or several; or there is no default.
+          ValueError: no layer has the name, or several; or there is no default, or no layer at all.
         """
+        if not self:
+            rule, got = "have a layer between x and its outputs", "none"
+            fix = "An image of integers has none: convert it first, x.astype(jax.numpy.float32)."
+            raise ValueError(complaint(where, "f", rule, got, fix))
         if layer is None:
             if self.default is None:
                 raise ValueError(
