@@ -441,6 +441,24 @@ def test_memory_does_not_grow_with_the_background():
     assert temporaries(32) <= temporaries(8) + 24 * x.nbytes * 1.1  # the rows themselves, in chunks
 
 
+@pytest.mark.parametrize(("explain", "rows"), [(deep_lift, 1), (deep_shap, 2), (deep_shap, 3)])
+def test_examples_share_the_pass_at_the_reference(explain, rows, rng):
+    """By operations counted: of eight examples a forward pass each, of each reference one for all of them."""
+    layers = [(jnp.float32(W), jnp.float32(b)) for W, b in drawn(rng, (300, 300, 300, 2))]
+    f, xs = Partial(perceptron, layers), jnp.ones((8, 300))
+    chunk = min(rows, 2)  # of a loop one step is counted
+    settings = (
+        {"baseline": 0.0} if rows == 1 else {"background": jnp.eye(rows, 300), "batch_size": 2}
+    )
+
+    def operations(function, *args):
+        return jax.jit(function).lower(*args).cost_analysis()["flops"]
+
+    forward = operations(f, xs[0])
+    found = operations(jax.vmap(lambda x: explain(f, x, 1, **settings)), xs)
+    assert found == pytest.approx(forward * (8 * (1 + chunk) + chunk), rel=0.1)
+
+
 # --- What is refused
 
 

@@ -32,7 +32,8 @@ def deep_lift(
 
     for a linear layer :math:`z(x)` and the nonlinearity :math:`y(z)` above it: the chain rule, with the slope between
     the two passes (the rescale rule) in the place of the derivative. Where the two cannot be told apart, because what
-    is between the passes is rounding, it is the derivative in the middle. Two passes forward and two backward.
+    is between the passes is rounding, it is the derivative in the middle. Two passes forward and one backward; examples
+    that are explained together at one baseline have the pass there in common.
 
     The contributions sum to the difference :math:`y(x) - y(x')` up to rounding, whatever the model is made of. For
     what the paper has no rules for:

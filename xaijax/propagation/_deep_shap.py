@@ -75,13 +75,13 @@ def deep_shap(
     n = len(rows)
     chunk = chunk_size("deep_shap", batch_size, n, x)
     num_chunks = math.ceil(n / chunk)
-    # The last chunk is filled up with x itself, from which nothing differs.
-    fill = jnp.broadcast_to(x, (num_chunks * chunk - n, *x.shape))
-    chunks = jnp.concatenate([rows, fill]).reshape(num_chunks, chunk, *x.shape)
+    # The last chunk is filled up with a row again, not with x: so the pass at the rows is that of all examples.
+    order = jnp.minimum(jnp.arange(num_chunks * chunk), n - 1).reshape(num_chunks, chunk)
+    counts = (jnp.arange(num_chunks * chunk) < n).reshape(num_chunks, chunk, *[1] * x.ndim)
 
     def part(k: Array) -> Array:
-        found = contributions("deep_shap", f, x, target, chunks[k])
+        found = contributions("deep_shap", f, x, target, rows[order[k]])
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        return found.astype(wide).sum(0) * (num_chunks / n)
+        return jnp.where(counts[k], found.astype(wide), 0).sum(0) * (num_chunks / n)
 
     return mean_of(part, x, num_chunks, 1)

@@ -3,8 +3,9 @@ r"""Multipliers: every equation of a model swapped for a twin that hands down :m
 Notation: x the input, r (in code) or x' (in formulas) a reference, :math:`\Delta` the difference of a value between
 the two, m a multiplier. A multiplier takes the place of a derivative, and the chain rule holds for it.
 
-All passes are lanes of one `jax.vmap`: lane 0 is the input, every other one a reference. In the backward pass of its
-own lane a twin looks at lane 0, and so knows both values of everything; no axis of any array is ours to know.
+Every value is a pair: what it is at x and what it is at r. Only the second has a derivative, so there is one backward
+pass, in which a twin knows both values of what it stands for. References are lanes of a `jax.vmap`, which have the pass
+at x in common; and examples that are explained together have that at their reference.
 
 What hands down what, so that :math:`\sum_i m_i \, \Delta x_i = \Delta y` holds for each equation, and so for the model:
 
@@ -19,9 +20,10 @@ What hands down what, so that :math:`\sum_i m_i \, \Delta x_i = \Delta y` holds 
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import combinations, product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +37,6 @@ from xaijax.core._lower import lower, lowered
 from xaijax.core._score import Target, score
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
-
-_LANE = "lane of xaijax"  # no axis of a model has this name
 
 # Linear in what depends on x, whichever of the inputs that is; indices and predicates may not.
 _LINEAR = primitives(
@@ -79,11 +79,13 @@ def contributions(
     """
     program = trace(_Scored(as_tree(f), target, where), x)
     run = _with_multipliers(where, program)
-    lanes = jnp.concatenate([x[None], references])
-    y, slopes = lower(jax.vmap(jax.value_and_grad(run), axis_name=_LANE))(lanes)
+    # At a constant reference, such as 0, XLA would run the model while it compiles.
+    references = lax.optimization_barrier(references)
+    each = jax.vmap(jax.value_and_grad(run), in_axes=(0, None))
+    y, slopes = lower(lambda both: each(*both))((references, x))
     # A rectifier would stop the NaN that stands for a score there is none of.
     m: Any = jnp.where(jnp.isnan(y).reshape(-1, *[1] * x.ndim), jnp.nan, slopes)
-    return (x - references) * m[1:]
+    return (x - references) * m
 
 
 @jax.tree_util.register_dataclass
@@ -100,8 +102,27 @@ class _Scored:
         return score(self.f(x), self.target, where=self.where)
 
 
-def _with_multipliers(where: str, program: Program) -> Callable[[Any], Any]:
-    """The program with its equations swapped for twins.
+class _Pair(NamedTuple):
+    """The two values of what depends on the input."""
+
+    x: Any
+    r: Any
+
+
+def _at_x(value: Any) -> Any:
+    return value.x if isinstance(value, _Pair) else value
+
+
+def _at_r(value: Any) -> Any:
+    return value.r if isinstance(value, _Pair) else value
+
+
+def _as_pair(value: Any) -> _Pair:
+    return value if isinstance(value, _Pair) else _Pair(value, value)
+
+
+def _with_multipliers(where: str, program: Program) -> Callable[[Array, Array], Array]:
+    """The program at r, with its equations swapped for twins that know what they are at x.
 
     Here a truth value or an integer that depends on x is a float of the same number, so that it has multipliers.
     """
@@ -118,20 +139,28 @@ def _with_multipliers(where: str, program: Program) -> Callable[[Any], Any]:
     def visit(site: Site, *values: Any) -> Any:
         on = depends.inputs[site.path]
         if not any(on):
-            return lowered(site, *values)
-        if site.holds_equations:
+            alone = site if site.holds_equations else partial(lowered, site)
+            return alone(*map(_at_x, values))
+        if site.holds_equations and site.params.get("length") != 0:
             hidden = site.op in ("scan", "cond") and not any(site.active)
             if hidden or site.path in depends.hands_on_numbers:
                 raise no_rule(site)
             return DEFER
         if not site.outputs:  # a debug print, a check
-            return site(*_as_declared(site, values))
+            return site(*_as_declared(site, map(_at_x, values)))
         swapped = _swap(site, on, values)
         if swapped is None:
             raise no_rule(site)
         return swapped
 
-    return lambda x: program.run(Interpreter(visit, open_custom=True, choose=_branch), x)
+    # In a scan and a cond everything is a pair, since what is carried may become one.
+    interpreter = Interpreter(visit, open_custom=True, choose=_branch, settle=_as_pair)
+
+    def run(r: Array, x: Array) -> Array:
+        (y,) = program.walk(interpreter, program.weights, [_Pair(x, r)])
+        return y.r
+
+    return run
 
 
 class _Dependence:
@@ -195,7 +224,7 @@ class _Dependence:
 
 
 def _swap(site: Site, on: Sequence[bool], values: Sequence[Any]) -> Any:
-    """What stands in the place of an equation that depends on x; `None` if it has no rule."""
+    """The pair in the place of an equation that depends on x; `None` if it has no rule."""
     op, active = site.op, [i for i, flag in enumerate(on) if flag]
     if any(jnp.issubdtype(v.dtype, jnp.complexfloating) for v in (*site.inputs, *site.outputs)):
         return None
@@ -206,12 +235,12 @@ def _swap(site: Site, on: Sequence[bool], values: Sequence[Any]) -> Any:
         if op == "top_k" and floats and not site.read[1]:
             return [_order_statistic(site, values), None]
         if op in _MOVES:
-            return site(*values)
+            return _linear(site, values)
         return _elementwise(site, active, values) if op in _ELEMENTWISE else None
     if op in _BILINEAR:
-        return lowered(site, *values) if len(active) == 1 else _bilinear(site, values)
-    if op in _LINEAR or (op == "div" and active == [0]):
-        return site(*values)
+        return _linear(site, values) if len(active) == 1 else _bilinear(site, values)
+    if op in _LINEAR or op == "scan" or (op == "div" and active == [0]):
+        return _linear(site, values)
     # One active operand of a maximum makes it elementwise; a sort of several arrays moves the others along.
     if op in _ORDER_STATISTICS and len(active) == len(values) and len(site.outputs) == 1:
         return _order_statistic(site, values)
@@ -221,35 +250,86 @@ def _swap(site: Site, on: Sequence[bool], values: Sequence[Any]) -> Any:
 # --- The rules
 
 
-def _bilinear(site: Site, values: Sequence[Array]) -> Array:
+def _linear(site: Site, values: Sequence[Any]) -> Any:
+    """Its coefficients are its derivative: the function itself, at both. So is a scan of no steps."""
+    function = partial(lowered, site) if site.op in _BILINEAR else site
+    x, r = (function(*map(at, values)) for at in (_at_x, _at_r))
+    return _Pair(x, r) if len(site.outputs) == 1 else list(map(_Pair, x, r))
+
+
+def _swapped(
+    function: Callable[..., Array],
+    backward: Callable[[Array, _Pair, Sequence[Array], Sequence[Array]], tuple[Any, ...]],
+    x: Sequence[Array],
+    r: Sequence[Array],
+) -> _Pair:
+    """A function at both; at r with multipliers `backward(m, both values, both inputs)` for its derivative."""
+    y = function(*x)
+    instead = twin(
+        lambda y, x, r: function(*r),
+        lambda m, y_r, y, x, r: (None, None, backward(m, _Pair(y, y_r), x, r)),
+    )
+    return _Pair(y, instead(y, tuple(x), tuple(r)))
+
+
+def _bilinear(site: Site, values: Sequence[Any]) -> _Pair:
     """A product: each factor gets the mean of the other."""
 
-    def backward(m: Array, y: Array, *r: Array) -> tuple[Array, ...]:
-        means = [v / 2 + _input_of(v) / 2 for v in r]
+    def backward(m: Array, y: _Pair, x: Sequence[Array], r: Sequence[Array]) -> tuple[Any, ...]:
+        means = [a / 2 + b / 2 for a, b in zip(x, r, strict=True)]
         return jax.vjp(site, *means)[1](m)
 
-    return twin(site, backward)(*values)
+    return _swapped(site, backward, *_both(values))
 
 
-def _elementwise(site: Site, active: Sequence[int], values: Sequence[Any]) -> Array:
+def _elementwise(site: Site, active: Sequence[int], values: Sequence[Any]) -> _Pair:
     """A function of values in the same place."""
-    shape, dtype = site.outputs[0].shape, jnp.result_type(*(values[i] for i in active))
+    shape, dtype = site.outputs[0].shape, jnp.result_type(*(_at_r(values[i]) for i in active))
 
     def function(*args: Any) -> Array:
         y = site(*_as_declared(site, args))
         return y if jnp.issubdtype(y.dtype, jnp.inexact) else y.astype(dtype)
 
-    spread = [jnp.broadcast_to(v, shape) if i in active else v for i, v in enumerate(values)]
-    return twin(function, lambda m, y, *r: _shares(function, active, m, r))(
-        *map(jnp.asarray, spread)
+    if site.op in ("max", "min") and len(active) == 1:
+        return _rectifier(site, active[0], values)
+
+    def spread(values: Sequence[Any]) -> list[Array]:
+        spread = [jnp.broadcast_to(v, shape) if i in active else v for i, v in enumerate(values)]
+        return list(map(jnp.asarray, spread))
+
+    return _swapped(
+        function,
+        lambda m, y, x, r: _shares(function, active, m, x, r),
+        *map(spread, _both(values)),
     )
 
 
+def _rectifier(site: Site, i: int, values: Sequence[Any]) -> _Pair:
+    """A maximum or minimum with a constant: the general slope without its passes, since no difference is rounded."""
+
+    def backward(m: Array, y: _Pair, x: Sequence[Array], r: Sequence[Array]) -> tuple[Any, ...]:
+        dx, bound = _difference(x[i], r[i]), r[1 - i]
+        passes = (x[i] > bound) if site.op == "max" else (x[i] < bound)
+        there = jnp.where(x[i] == bound, 0.5, passes)
+        slope = jnp.where(dx == 0, there, _quotient(_difference(*y), dx))
+        shares: list[Any] = [None, None]
+        shares[i] = jnp.where(m == 0, 0, m * slope).astype(r[i].dtype)
+        return tuple(shares)
+
+    x, r = _both(values)
+    shape = site.outputs[0].shape
+    x[i], r[i] = jnp.broadcast_to(x[i], shape), jnp.broadcast_to(r[i], shape)
+    return _swapped(site, backward, x, r)
+
+
 def _shares(
-    function: Callable[..., Array], active: Sequence[int], m: Array, r: Sequence[Array]
+    function: Callable[..., Array],
+    active: Sequence[int],
+    m: Array,
+    x: Sequence[Array],
+    r: Sequence[Array],
 ) -> tuple[Any, ...]:
     """Multipliers of the inputs of an elementwise function: of several, by their Shapley values."""
-    x = [_input_of(v) if i in active else v for i, v in enumerate(r)]
 
     def share(i: int) -> Array:
         others = [j for j in active if j != i]
@@ -295,7 +375,7 @@ def _slope(function: Callable[[Array], Array], x: Array, r: Array) -> Array:
     return slope
 
 
-def _order_statistic(site: Site, values: Sequence[Array]) -> Array:
+def _order_statistic(site: Site, values: Sequence[Any]) -> _Pair:
     """A maximum or minimum, or what is sorted: the difference goes to the inputs that have crossed all of it.
 
     If a maximum has risen, that is the input which is it now; if it has fallen, the one which was it. In general, if
@@ -309,38 +389,46 @@ def _order_statistic(site: Site, values: Sequence[Array]) -> Array:
         y = site(*values)
         return y[0] if isinstance(y, list) else y
 
-    def backward(m: Array, y: Array, *r: Array) -> tuple[Array, ...]:
-        x, of_x = [_input_of(v) for v in r], _input_of(y)
+    def backward(m: Array, y: _Pair, x: Sequence[Array], r: Sequence[Array]) -> tuple[Any, ...]:
+        def crosses(at_x: Array, at_r: Array) -> Array:
+            risen = (at_x >= y.x) & (at_r <= y.r)
+            fallen = (at_x <= y.x) & (at_r >= y.r)
+            return jnp.where(y.x > y.r, risen, fallen)
+
+        def slopes(at_x: Array, at_r: Array) -> Array:
+            slope = _quotient(share, _difference(at_x, at_r))
+            return jnp.where(crosses(at_x, at_r), slope, 0).astype(at_r.dtype)
+
         at_x = candidates(*x)
         at_r, back = jax.vjp(candidates, *r)
-        risen, fallen = (at_x >= of_x) & (at_r <= y), (at_x <= of_x) & (at_r >= y)
-        crossed = jnp.where(of_x > y, risen, fallen)
-        share = m * _difference(of_x, y) / crossed.sum(0)
-        return back(jnp.where(crossed, _quotient(share, _difference(at_x, at_r)), 0))
+        number = sum(c.sum(0) for c in map(crosses, at_x, at_r))
+        # Computed once, not for each place of a window again.
+        share = lax.optimization_barrier(m * _difference(*y) / number)
+        return back(list(map(slopes, at_x, at_r)))
 
-    return twin(function, backward)(*values)
+    return _swapped(function, backward, *_both(values))
 
 
-def _candidates(site: Site) -> Callable[..., Array]:
-    """What an order statistic is chosen from: the inputs as an array `(n, *y.shape)`."""
+def _candidates(site: Site) -> Callable[..., list[Array]]:
+    """What an order statistic is chosen from: the inputs as arrays `(n, *y.shape)`."""
     p, shape = site.params, site.outputs[0].shape
     if site.op in ("max", "min"):
-        return lambda *values: jnp.stack([jnp.broadcast_to(value, shape) for value in values])
+        return lambda *values: [jnp.broadcast_to(value, (1, *shape)) for value in values]
     if site.op in ("reduce_max", "reduce_min"):
         first = range(len(p["axes"]))
-        return lambda value: jnp.moveaxis(value, p["axes"], first).reshape(-1, *shape)
+        return lambda value: [jnp.moveaxis(value, p["axes"], first).reshape(-1, *shape)]
     if site.op in ("reduce_window_max", "reduce_window_min"):
         return lambda value: _windows(value, p, shape, site.op.endswith("max"))
     axis = p["dimension"] if site.op == "sort" else p.get("axis", -1) % len(shape)
 
-    def each(value: Array) -> Array:
+    def each(value: Array) -> list[Array]:
         value = jnp.expand_dims(jnp.moveaxis(value, axis, 0), axis + 1)
-        return jnp.broadcast_to(value, (value.shape[0], *shape))
+        return [jnp.broadcast_to(value, (value.shape[0], *shape))]
 
     return each
 
 
-def _windows(value: Array, p: dict[str, Any], shape: tuple[int, ...], largest: bool) -> Array:
+def _windows(value: Array, p: dict[str, Any], shape: tuple[int, ...], largest: bool) -> list[Array]:
     """What each place of the windows of a pooling sees."""
     worst = jnp.array(-jnp.inf if largest else jnp.inf, value.dtype)
     edges = zip(p["padding"], p["base_dilation"], strict=True)
@@ -350,30 +438,37 @@ def _windows(value: Array, p: dict[str, Any], shape: tuple[int, ...], largest: b
     for place in places:
         start = [i * d for i, d in zip(place, p["window_dilation"], strict=True)]
         stop = [i + (n - 1) * s + 1 for i, n, s in zip(start, shape, strides, strict=True)]
-        seen.append(lax.slice(value, start, stop, strides))
-    return jnp.stack(seen)
+        seen.append(lax.slice(value, start, stop, strides)[None])
+    return seen
 
 
-def _branch(index: Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+def _branch(
+    index: _Pair, branches: Sequence[Callable[..., Any]], *operands: Any
+) -> Sequence[_Pair]:
     """The way through a cond: if the choice depends on x, a `where` of all branches."""
-    if not _is_float(jnp.asarray(index)):
-        return lax.switch(index, branches, *operands)
+    if not _is_float(jnp.asarray(index.r)):
+        return lax.switch(index.r, branches, *operands)
 
     def pick(index: Array, *outputs: Array) -> Array:
         return lax.select_n(index.astype(jnp.int32), *outputs)
 
     everyone = range(len(branches) + 1)
-    chosen = twin(pick, lambda m, y, *r: _shares(pick, everyone, m, r))
-    columns = zip(*(run(*operands) for run in branches), strict=True)
-    return [chosen(jnp.broadcast_to(index, jnp.shape(c[0])), *map(jnp.asarray, c)) for c in columns]
+
+    def chosen(column: Sequence[_Pair]) -> _Pair:
+        shape = jnp.shape(column[0].r)
+        choice = _Pair(*(jnp.broadcast_to(i, shape) for i in index))
+        values = _both([choice, *column])
+        return _swapped(pick, lambda m, y, x, r: _shares(pick, everyone, m, x, r), *values)
+
+    return list(map(chosen, zip(*(run(*operands) for run in branches), strict=True)))
 
 
 # --- Small things
 
 
-def _input_of(v: Array) -> Array:
-    """The value of lane 0."""
-    return lax.all_gather(v, _LANE)[0]
+def _both(values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
+    """What an equation is given at x, and at r."""
+    return [jnp.asarray(_at_x(v)) for v in values], [jnp.asarray(_at_r(v)) for v in values]
 
 
 def _difference(x: Array, r: Array) -> Array:
@@ -392,6 +487,6 @@ def _is_float(like: Any) -> bool:
     return jnp.issubdtype(like.dtype, jnp.floating)
 
 
-def _as_declared(site: Site, values: Sequence[Any]) -> list[Any]:
+def _as_declared(site: Site, values: Iterable[Any]) -> list[Any]:
     """The values in the dtypes that the equation was written for."""
     return [jnp.asarray(v).astype(like.dtype) for v, like in zip(values, site.inputs, strict=True)]
