@@ -131,8 +131,7 @@ def _forward(f: Any, xs: jax.Array, target: Any) -> Any:
 
 @jax.jit
 def _gradient(f: Any, xs: jax.Array, target: Any) -> Any:
-    model = xaijax.lower(f)
-    return jax.vmap(xaijax.lower(jax.value_and_grad(lambda x: model(x)[target])))(xs)
+    return jax.vmap(xaijax.lower(jax.value_and_grad(lambda x: f(x)[target])))(xs)
 
 
 _BARE = {"forward": _forward, "gradient": _gradient}

@@ -46,11 +46,10 @@ def _forward(rewrite: Any) -> Any:
 
 
 def _gradient(rewrite: Any) -> Any:
-    """As explainers do: the model is rewritten, and its derivative again."""
+    """As explainers do: the model and its derivative are rewritten at once."""
 
     def evaluate(f: Any, xs: Array, target: Array) -> Array:
-        model = rewrite(f)
-        return jax.vmap(rewrite(jax.grad(lambda x: model(x)[target])))(xs)
+        return jax.vmap(rewrite(jax.grad(lambda x: f(x)[target])))(xs)
 
     return evaluate
 

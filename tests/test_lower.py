@@ -55,6 +55,13 @@ def test_values_and_gradients_equal_the_convolution(kernel_size, stride, size, k
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xla), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
+    y, pullback = jax.vjp(lambda conv, x: conv(x), conv, x)
+    rewritten = lower(pullback)
+    for a, b in zip(jax.tree.leaves(rewritten(y)), jax.tree.leaves(pullback(y)), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+    if kind == "depthwise":
+        assert "conv_general_dilated" not in primitives(lambda dy: rewritten(dy)[1], y)
+
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 5), (2, 4), (4, 4)])

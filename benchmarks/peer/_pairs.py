@@ -93,8 +93,7 @@ class Images:
             return xaijax.lower(f)(x)
 
         def gradient(f: Any, x: jax.Array, target: jax.Array) -> Any:
-            model = xaijax.lower(f)
-            return xaijax.lower(jax.value_and_grad(lambda x: model(x)[target]))(x)[1]
+            return xaijax.lower(jax.value_and_grad(lambda x: f(x)[target]))(x)[1]
 
         return {"bare forward": self.program(forward), "bare gradient": self.program(gradient)}
 

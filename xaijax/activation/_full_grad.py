@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from xaijax.core._explainer import explainer
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Site, trace
 from xaijax.core._layers import Layer, image_axes, list_layers
-from xaijax.core._lower import lower, lowered
+from xaijax.core._lower import lower
 from xaijax.core._maps import normalize, resize
 from xaijax.core._score import Target, score
 
@@ -140,7 +140,7 @@ class _Biases:
         out = site.outputs[0]
         binary = len(values) == 2 and jnp.issubdtype(out.dtype, jnp.inexact)
         if first is None or not binary or out.shape != site.inputs[first].shape:
-            return lowered(site, *map(self.added, values))
+            return site(*map(self.added, values))
         value, constant = values[first], values[1 - first]
         if site.op in ("add", "sub"):
             signs = (1, 1) if site.op == "add" else (1, -1) if first == 0 else (-1, 1)
@@ -152,7 +152,7 @@ class _Biases:
         if isinstance(value, _Pending) and (site.op == "mul" or (site.op == "div" and first == 0)):
             scale = constant if site.op == "mul" else 1 / constant
             return _Pending(value.value * scale, value.bias * scale, site.path)
-        return lowered(site, *map(self.added, values))
+        return site(*map(self.added, values))
 
     def added(self, value: Any) -> Any:
         """The value with its bias."""

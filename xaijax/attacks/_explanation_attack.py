@@ -126,7 +126,7 @@ def explanation_attack(
     where = "explanation_attack"
     around = ball(where, x, epsilon, norm, low, high)
     places, draws = jax.random.split(key)
-    model = lower(model_of(where, explain))
+    model = model_of(where, explain)
 
     def seen(moved: Array) -> tuple[Array, Array]:
         """The map and the outputs of an input."""

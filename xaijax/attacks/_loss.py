@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xaijax.core._errors import complaint
-from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._score_gradient import value_and_gradient
 
@@ -47,9 +46,9 @@ def objective(
 
     The model sees inputs of `dtype`, whatever the attack computes in.
     """
-    model, sign = lower(f), -1 if targeted else 1
+    sign = -1 if targeted else 1
 
     def raised(x: Array) -> Float[Array, ""]:
-        return sign * loss(model(x.astype(dtype)), target, where=where)
+        return sign * loss(f(x.astype(dtype)), target, where=where)
 
     return lambda x: value_and_gradient(where, raised, x)

@@ -43,11 +43,6 @@ def fast_convolution(site: Site, filtered: bool) -> Form | None:
     return lambda x, kernel: form(x.transpose(to_x), kernel).transpose(back)
 
 
-def becomes_products(site: Site) -> bool:
-    """Whether a convolution has a form of its own, whose derivative is fast as it is."""
-    return _is_plain(site) and (_is_placed(site) or _special_form(site) is not None)
-
-
 def _of_channels_last(to_kernel: Sequence[int], form: Form) -> Form:
     """A form that wants its kernel's channels last, for kernels in the layout they have."""
     return lambda x, kernel: form(x, kernel.transpose(to_kernel))
@@ -155,13 +150,13 @@ def _special_form(site: Site) -> Form | None:
     groups, entries = p["feature_group_count"], math.prod(kernel[:2])
     if groups == 1 and entries > math.prod(x[1:3]):
         return lambda x, kernel: _patches(_dilated(x, gaps), kernel, stride, padding)
+    if groups > 1 and groups == x[-1] == kernel[-1]:
+        return lambda x, kernel: _depthwise(x, kernel, stride, padding, gaps)
     if {*gaps} != {1}:
         is_narrow = groups == 1 and kernel[-1] <= _FEW_CHANNELS and {*stride} == {1}
         return functools.partial(_phases, p) if is_narrow else None
     if kernel[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
         return lambda x, kernel: x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
-    if groups > 1 and groups == x[-1] == kernel[-1]:
-        return lambda x, kernel: _depthwise(x, kernel, stride, padding)
     if groups == 1 and tuple(stride) == kernel[:2] and not any(map(any, padding)):
         return _blocks
     is_thin = x[-1] <= _FEW_CHANNELS and entries <= _FEW_ENTRIES and kernel[-1] <= _FEW_FEATURES
@@ -175,10 +170,10 @@ def _special_form(site: Site) -> Form | None:
 _FEW_CHANNELS, _FEW_ENTRIES, _FEW_FEATURES = 4, 25, 32
 
 
-def _depthwise(x: Array, kernel: Array, stride: Any, padding: Any) -> Array:
+def _depthwise(x: Array, kernel: Array, stride: Any, padding: Any, gaps: Any) -> Array:
     """Sum the shifted images, each times its weight per channel."""
     weights = kernel.reshape(-1, kernel.shape[-1])
-    shifted = _shift(x, kernel.shape[:2], stride, padding)
+    shifted = _shift(x, kernel.shape[:2], stride, padding, gaps)
     total = shifted[0] * weights[0]
     for image, weight in zip(shifted[1:], weights[1:], strict=True):
         total = total + image * weight
@@ -260,9 +255,12 @@ def _dilated(x: Array, dilation: Any) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *gaps, (0, 0, 0)])
 
 
-def _shift(x: Array, kernel: tuple[int, ...], stride: Any, padding: Any) -> list[Array]:
+def _shift(
+    x: Array, kernel: tuple[int, ...], stride: Any, padding: Any, gaps: Any = (1, 1)
+) -> list[Array]:
     """Pad, and take what each entry of a kernel sees of the image."""
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+    ends = [(*p, gap - 1) for p, gap in zip(padding, gaps, strict=True)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
     sizes = zip(x.shape[1:3], kernel, stride, strict=True)
     height, width = ((n - k) // s * s + 1 for n, k, s in sizes)
     return [

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import jax
 from jaxtyping import Array
 
-from xaijax.core._convolution import becomes_products, fast_convolution
+from xaijax.core._convolution import fast_convolution
 from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
 from xaijax.core._pooling import scatter_to_maxima
 from xaijax.core._tree import as_tree
@@ -60,7 +60,8 @@ def lower(f: Callable[[Any], Any], *, filtered: bool = True) -> Callable[[Any], 
     """The model rewritten for the backend; use it under `jax.jit`.
 
     Args:
-      f: the model, a callable pytree; or a derivative of one, to be evaluated in a loop.
+      f: the model, a callable pytree; or a derivative of one, `lower(jax.grad(f))` rather than `jax.grad(lower(f))`:
+        the derivative of a fast form may be a slow one.
       filtered: whether 3x3 convolutions of many channels are computed by minimal filtering (`lavin2016fast`): in two
         thirds of the time, but rounded relative to the largest value in a tile of 4x4, not to a sum's own terms.
 
@@ -112,8 +113,3 @@ def _fast_form(site: Site, filtered: bool) -> Callable[..., Array] | None:
     if site.op == "conv_general_dilated":
         return fast_convolution(site, filtered)
     return scatter_to_maxima(site) if site.op == "select_and_scatter_add" else None
-
-
-def stays_convolution(site: Site) -> bool:
-    """Whether an equation is a convolution in its fast form, too: its derivative wants to be lowered."""
-    return site.op == "conv_general_dilated" and not (lowering() and becomes_products(site))

@@ -17,11 +17,10 @@ from xaijax.core._tap import Tap
 
 def input_gradient(where: str, f: Callable[[Any], Any], target: Target) -> Callable[[Array], Array]:
     """The function x -> dy/dx."""
-    model = lower(f)
 
     def gradient(x: Array) -> Array:
         check_float(where, x)
-        return gradient_of(where, lambda x: score(model(x), target, where=where), x)
+        return gradient_of(where, lambda x: score(f(x), target, where=where), x)
 
     return gradient
 
@@ -77,6 +76,7 @@ def _value_rest_and_gradient(
 ) -> tuple[Array, Any, Any]:
     """The same of a function that returns more than the score."""
     check_differentiable(where, lambda at: y(at)[0], at, "f", _RULE, _FIX)
+    # The model and its derivative at once: the derivative of a fast form may be none.
     (value, rest), G = lower(jax.value_and_grad(y, has_aux=True))(at)
     # A rectifier would stop the NaN that stands for a score there is none of.
     return value, rest, jax.tree.map(lambda g: jnp.where(jnp.isnan(value), jnp.nan, g), G)

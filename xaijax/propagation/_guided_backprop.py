@@ -28,7 +28,6 @@ from xaijax.core._interpreter import (
     trace,
 )
 from xaijax.core._layers import list_layers
-from xaijax.core._lower import lowered
 from xaijax.core._score import Target, score
 from xaijax.core._score_gradient import gradient_of
 from xaijax.core._twin import twin
@@ -154,7 +153,7 @@ def _with_rectifiers(
         if site.op == "min" and sum(site.active) == 1:
             value, end = inputs if site.active[0] else inputs[::-1]
             return _cut_off(value, end) if jnp.ndim(end) == 0 else site(*inputs)
-        return DEFER if site.path in opened else lowered(site, *inputs)
+        return DEFER if site.path in opened else site(*inputs)
 
     def unroll(site: Site) -> bool:
         return steps_differ(rectified, site.path, site.params["length"])

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from xaijax.core._interpreter import Site
-from xaijax.core._lower import lowered_term_by_term, lowering, stays_convolution
+from xaijax.core._lower import lowered_term_by_term, lowering
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
 from xaijax.propagation._rules import Linear, Rule
@@ -175,19 +175,22 @@ class Product:
         object.__setattr__(self, "same", tuple(site.what for site in self.sites))
 
     def __call__(self, x: Any, w: Array) -> Array:
-        first, *moves = self.sites
-        if self.is_pooling:
-            y = first(x) * w
-        else:
-            y = lowered_term_by_term(first, *((x, w) if self.left else (w, x)))
-        for move in moves:
+        return self._moved(functools.partial(lowered_term_by_term, self.sites[0]), x, w)
+
+    def as_written(self, x: Any, w: Array) -> Array:
+        """The same, with a convolution as the model has it: its transpose is one, too, which can be lowered."""
+        return self._moved(self.sites[0], x, w)
+
+    def _moved(self, first: Callable[..., Array], x: Any, w: Array) -> Array:
+        y = first(x) * w if self.is_pooling else first(*((x, w) if self.left else (w, x)))
+        for move in self.sites[1:]:
             y = move(y)
         return y
 
     @property
     def is_convolution(self) -> bool:
-        """Whether its derivative has a convolution, which wants to be lowered."""
-        return stays_convolution(self.sites[0])
+        """Whether it is one, perhaps with moves after it."""
+        return self.sites[0].op == "conv_general_dilated"
 
     def then(self, move: Site) -> "Product":
         """The product and a move after it."""

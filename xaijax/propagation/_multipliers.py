@@ -19,9 +19,9 @@ What hands down what, so that :math:`\sum_i m_i \, \Delta x_i = \Delta y` holds 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import combinations, product
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 from xaijax.core._errors import complaint
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, primitives, trace
 from xaijax.core._layers import list_layers
-from xaijax.core._lower import lower, lowered
+from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
@@ -57,6 +57,8 @@ _ELEMENTWISE = primitives(
     "integer_pow is_finite le log log1p logistic lt max min mul ne neg not or pow reduce_precision rem round rsqrt "
     "select_n sign sin sinh sqrt square sub tan tanh xor"
 )
+# Of one value between constants, and JAX's derivative at such a constant itself.
+_RECTIFIERS = {"max": 0.5, "min": 0.5, "clamp": 0.0}
 
 
 def contributions(
@@ -139,8 +141,7 @@ def _with_multipliers(where: str, program: Program) -> Callable[[Array, Array], 
     def visit(site: Site, *values: Any) -> Any:
         on = depends.inputs[site.path]
         if not any(on):
-            alone = site if site.holds_equations else partial(lowered, site)
-            return alone(*map(_at_x, values))
+            return site(*map(_at_x, values))
         if site.holds_equations and site.params.get("length") != 0:
             hidden = site.op in ("scan", "cond") and not any(site.active)
             if hidden or site.path in depends.hands_on_numbers:
@@ -252,8 +253,7 @@ def _swap(site: Site, on: Sequence[bool], values: Sequence[Any]) -> Any:
 
 def _linear(site: Site, values: Sequence[Any]) -> Any:
     """Its coefficients are its derivative: the function itself, at both. So is a scan of no steps."""
-    function = partial(lowered, site) if site.op in _BILINEAR else site
-    x, r = (function(*map(at, values)) for at in (_at_x, _at_r))
+    x, r = (site(*map(at, values)) for at in (_at_x, _at_r))
     return _Pair(x, r) if len(site.outputs) == 1 else list(map(_Pair, x, r))
 
 
@@ -290,7 +290,7 @@ def _elementwise(site: Site, active: Sequence[int], values: Sequence[Any]) -> _P
         y = site(*_as_declared(site, args))
         return y if jnp.issubdtype(y.dtype, jnp.inexact) else y.astype(dtype)
 
-    if site.op in ("max", "min") and len(active) == 1:
+    if site.op in _RECTIFIERS and len(active) == 1 and _is_float(site.outputs[0]):
         return _rectifier(site, active[0], values)
 
     def spread(values: Sequence[Any]) -> list[Array]:
@@ -305,16 +305,17 @@ def _elementwise(site: Site, active: Sequence[int], values: Sequence[Any]) -> _P
 
 
 def _rectifier(site: Site, i: int, values: Sequence[Any]) -> _Pair:
-    """A maximum or minimum with a constant: the general slope without its passes, since no difference is rounded."""
+    """Its slope is the quotient, since no difference is rounded: without the passes that the general one takes."""
+    bounds = [k for k in range(len(values)) if k != i]
 
     def backward(m: Array, y: _Pair, x: Sequence[Array], r: Sequence[Array]) -> tuple[Any, ...]:
-        dx, bound = _difference(x[i], r[i]), r[1 - i]
-        passes = (x[i] > bound) if site.op == "max" else (x[i] < bound)
-        there = jnp.where(x[i] == bound, 0.5, passes)
-        slope = jnp.where(dx == 0, there, _quotient(_difference(*y), dx))
-        shares: list[Any] = [None, None]
-        shares[i] = jnp.where(m == 0, 0, m * slope).astype(r[i].dtype)
-        return tuple(shares)
+        dx = _difference(x[i], r[i])
+        at_bound = functools.reduce(jnp.logical_or, [x[i] == x[k] for k in bounds])
+        derivative: Any = jnp.where(at_bound, _RECTIFIERS[site.op], y.x == x[i])
+        slope: Any = jnp.where(dx == 0, derivative, _quotient(_difference(*y), dx))
+        share: Any = jnp.where(m == 0, 0, m * slope)
+        share = share.astype(r[i].dtype)
+        return tuple(share if k == i else None for k in range(len(r)))
 
     x, r = _both(values)
     shape = site.outputs[0].shape

@@ -70,10 +70,11 @@ class Linear:
 
     def _transposed(self, s: Array, x: Any, w: Array) -> Any:
         """The product's transpose, of what x has the shape of; a `vjp` would take more than twice as long to trace."""
-        transpose = jax.linear_transpose(lambda x: self.product(x, w), x)
-        if getattr(self.product, "is_convolution", False):
-            transpose = lower(transpose, filtered=False)
-        return transpose(s)[0]
+        product: Any = self.product
+        if getattr(product, "is_convolution", False):
+            transpose = jax.linear_transpose(lambda x: product.as_written(x, w), x)
+            return lower(transpose, filtered=False)(s)[0]
+        return jax.linear_transpose(lambda x: product(x, w), x)(s)[0]
 
 
 def pytree(cls: Any) -> Any:
