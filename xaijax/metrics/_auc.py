@@ -50,7 +50,8 @@ def auc(attribution: Float[Array, "*shape"], truth: Bool[Array, "*shape"]) -> Fl
     # How many positions beside the object are below each, and how many up to it.
     keys = order_keys(a)
     beside = lax.sort(jnp.where(s, jnp.iinfo(keys.dtype).max, keys))
-    below, up_to = num_below_and_up_to(beside, keys)
+    # Those beside it would each find themselves, and a search for equals is longer the more are found.
+    below, up_to = num_below_and_up_to(beside, jnp.where(s, keys, jnp.iinfo(keys.dtype).min))
     # A part of each row first: the number of pairs is too large for single precision.
     won = (below + up_to).astype(wide) / (2 * num_beside)
     return jnp.where(s, won, 0).sum() / num_on
