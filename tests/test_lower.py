@@ -168,7 +168,7 @@ def test_derivatives_of_strided_convolutions_multiply_no_zeros(stride, kernel_si
         ((2, 3), (3, 2), "SAME"),
     ],
 )
-def test_the_derivative_of_a_pooling_goes_to_the_first_of_equals(window, strides, padding):
+def test_a_pooling_and_its_derivative_which_goes_to_the_first_of_equals(window, strides, padding):
     # Of few values there are ties in most windows.
     x = jax.random.randint(jax.random.key(0), (11, 10, 4), 0, 3).astype(jnp.float32)
 
@@ -185,6 +185,17 @@ def test_the_derivative_of_a_pooling_goes_to_the_first_of_equals(window, strides
     assert "select_and_scatter_add" in primitives(derivative, dy)
     assert "select_and_scatter_add" not in primitives(lower(derivative), dy)
     np.testing.assert_allclose(lower(derivative)(dy), derivative(dy), atol=1e-5)
+
+    assert "reduce_window_max" in primitives(pool, x)
+    assert "reduce_window_max" not in primitives(lower(pool), x)
+    np.testing.assert_array_equal(lower(pool)(x), y)
+    # Also where the model is rewritten first, forwards and backwards.
+    np.testing.assert_array_equal(jax.vjp(lower(pool), x)[1](dy)[0], derivative(dy))
+    dx = jnp.cos(x + jnp.arange(x.size).reshape(x.shape))
+    for a, b in zip(jax.jvp(lower(pool), (x,), (dx,)), jax.jvp(pool, (x,), (dx,)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    missing = x.at[4, 4].set(jnp.nan)
+    np.testing.assert_array_equal(lower(pool)(missing), pool(missing))
 
 
 @pytest.mark.parametrize(("stride", "size"), [(1, (7, 6)), (2, (13, 16))])

@@ -1,4 +1,4 @@
-"""The same model, faster on a CPU: convolutions and derivatives of poolings as XLA's CPU backend computes them best.
+"""The same model, faster on a CPU: convolutions and poolings as XLA's CPU backend computes them best.
 
 A model says *what* to compute; this visitor says *how*: `_convolution` and `_pooling` have the forms. Every explainer
 evaluates the model this way, so no model has to be written for one backend; its layers keep their names, and rule-based
@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from xaijax.core._convolution import fast_convolution
 from xaijax.core._interpreter import DEFER, Interpreter, Site, trace
-from xaijax.core._pooling import scatter_to_maxima
+from xaijax.core._pooling import maximum_of_slices, scatter_to_maxima
 from xaijax.core._tree import as_tree
 
 _enabled: ContextVar[bool] = ContextVar("enabled", default=True)
@@ -112,4 +112,6 @@ def _fast_form(site: Site, filtered: bool) -> Callable[..., Array] | None:
     """What to compute in the place of an equation; `None` if it is best as it is."""
     if site.op == "conv_general_dilated":
         return fast_convolution(site, filtered)
+    if site.op == "reduce_window_max":
+        return maximum_of_slices(site)
     return scatter_to_maxima(site) if site.op == "select_and_scatter_add" else None
