@@ -20,6 +20,7 @@ from xaijax.activation._cam_maps import (
 from xaijax.activation._grad_cam import weighted_sum
 from xaijax.core._affine import not_affine
 from xaijax.core._layers import Layer
+from xaijax.core._lower import lower
 from xaijax.core._sampling import chunk_size, map_chunks
 from xaijax.core._score import Target, score
 from xaijax.core._tap import LayerName
@@ -80,14 +81,14 @@ def ablation_cam(
             return score(rest(features), target, where="ablation_cam")
 
         check_read("ablation_cam", target, y, A, at)
-        channels = jnp.arange(A.shape[-1])
+        channels, fast = jnp.arange(A.shape[-1]), lower(y)
         if not_affine(y, A):
             chunk = chunk_size("ablation_cam", batch_size, A.shape[-1], A)
-            y_k = map_chunks(lambda k: y(jnp.where(channels == k, 0, A)), channels, chunk)
-            fall = y(A) - y_k
+            y_k = map_chunks(lambda k: fast(jnp.where(channels == k, 0, A)), channels, chunk)
+            fall = fast(A) - y_k
         else:
-            fall = (jax.grad(y)(A) * A).sum(tuple(range(A.ndim - 1)))
-        y_c = jnp.abs(y(A))
+            fall = (lower(jax.grad(y))(A) * A).sum(tuple(range(A.ndim - 1)))
+        y_c = jnp.abs(fast(A))
         w = (fall / jnp.where(y_c == 0, 1.0, y_c)).astype(A.dtype)
         return weighted_sum(A, w), w
 

@@ -20,6 +20,7 @@ from xaijax.activation._cam_maps import (
 from xaijax.core._affine import not_pooled_and_affine
 from xaijax.core._errors import complaint
 from xaijax.core._layers import Layer
+from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import LayerName
 
@@ -83,7 +84,7 @@ def cam(
             return score(rest(A), target, where="cam")
 
         check_read("cam", target, y, A, at)
-        G = jax.grad(y)(A)
+        G = lower(jax.grad(y))(A)
         w = G.sum(tuple(range(A.ndim - 1)))  # dy^c/dA is w_k^c / Z at every position
         return jnp.matmul(A, w, precision="highest"), w
 

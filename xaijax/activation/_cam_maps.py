@@ -173,7 +173,7 @@ def from_activations(
     for at in found:
         mapped = at.mapped(where, grid)
         prefix, suffix = cut(program, at)
-        A = prefix(x)
+        A = lower(prefix)(x)
 
         def rest(features: Array, A: Array = A, suffix: Any = suffix, at: Layer = mapped) -> Any:
             return suffix(at.with_feature_map(A, features), x)

@@ -12,7 +12,6 @@ from jaxtyping import Array
 from xaijax.core._errors import complaint
 from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, Visitor, on_the_way, trace
 from xaijax.core._layers import Layer, list_layers
-from xaijax.core._lower import lowered
 
 #: A name or scope of `layers(f, x)`, `None` for the last spatial activation, or several of these.
 LayerName = str | None | tuple[str | None, ...]
@@ -40,7 +39,8 @@ def tap(f: Callable[..., Any], x: Any, layer: LayerName = None, *, where: str = 
     r"""Open the model at a layer: :math:`f'(d)` adds :math:`d` to the activation there.
 
     The gradient with respect to `d` at zero is the gradient with respect to the activation, for the price of one
-    forward pass and the backward pass of what comes after the layer. One backward pass serves several layers.
+    forward pass and the backward pass of what comes after the layer. One backward pass serves several layers. The model
+    runs as it is written: on a CPU take `lower(jax.grad(...))`, as explainers do.
 
     Args:
       f: the model, one example to its outputs.
@@ -70,7 +70,7 @@ def tap(f: Callable[..., Any], x: Any, layer: LayerName = None, *, where: str = 
         def edit(at: Layer) -> Callable[[Array], Array]:
             return lambda value: seen.setdefault(at, value + shifts[at])
 
-        outputs = edited(program, x, {at: edit(at) for at in found})
+        outputs = _edited(program, x, {at: edit(at) for at in found})
         return outputs, tuple(seen[at] for at in found) if several else seen[found[0]]
 
     return Tap(run, found if several else found[0])
@@ -83,7 +83,7 @@ def split(
 
     The suffix takes `x` too, since paths may go around the layer. For many activations of one `x`, `vmap` the
     suffix over its first argument: what does not depend on it runs once. For a gradient use `tap`. Call both under
-    `jax.jit`, which drops what each of them does not need.
+    `jax.jit`, which drops what each of them does not need; on a CPU as `lower(prefix)`, since both run as written.
 
     Args:
       f: the model, one example to its outputs.
@@ -131,18 +131,13 @@ def cut(
 
     def prefix(x: Any) -> Array:
         seen: list[Array] = []
-        edited(program, x, {layer: lambda value: seen.append(value) or value})
+        _edited(program, x, {layer: lambda value: seen.append(value) or value})
         return seen[0]
 
     def suffix(activation: Array, x: Any) -> Any:
-        return edited(program, x, {layer: lambda _: activation})
+        return _edited(program, x, {layer: lambda _: activation})
 
     return prefix, suffix
-
-
-def edited(program: Program, x: Any, edits: Mapping[Layer, Callable[[Array], Array]]) -> Any:
-    """Run the program with layers' values replaced: `edit(value)` is what everything later sees."""
-    return program.run(editor(edits, lowered), x)
 
 
 def editor(edits: Mapping[Layer, Callable[[Any], Any]], visit: Visitor) -> Interpreter:
@@ -160,3 +155,8 @@ def editor(edits: Mapping[Layer, Callable[[Any], Any]], visit: Visitor) -> Inter
         return [here[i](value) if i in here else value for i, value in enumerate(outputs)]
 
     return Interpreter(ask, edit=edit, unroll=lambda site: site.path in holders)
+
+
+def _edited(program: Program, x: Any, edits: Mapping[Layer, Callable[[Array], Array]]) -> Any:
+    """Run the program with layers' values replaced: `edit(value)` is what everything later sees."""
+    return program.run(editor(edits, Site.__call__), x)

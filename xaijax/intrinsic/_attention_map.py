@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import explainer
+from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import cut, open_layers
 
@@ -76,7 +77,7 @@ def attention_map(
         rule = f"be a map of shape (h, w, 1) or (h, w, {count}), of one channel for each output"
         raise ValueError(complaint(where, "layer", rule, f"'{at.name}' of shape {at.shape}"))
     prefix, _ = cut(program, at)
-    M = prefix(x).reshape(mapped)
+    M = lower(prefix)(x).reshape(mapped)
     if mapped[2] == 1:
         return M[:, :, 0]
     if callable(target):

@@ -246,9 +246,7 @@ def relative_representation_stability(
     nothing = opened.zeros()
     numbers = (sigma, epsilon_min, num_samples, batch_size)
 
-    def activation(x: Array) -> tuple[Array, Array]:
-        return opened.run(nothing, x)
-
+    activation = lower(lambda x: opened.run(nothing, x))
     return _stability(where, explain, x, target, key, activation, _relative, *numbers)
 
 
