@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xaijax.core._sorting import ascending, kth_lowest, num_below_and_up_to, order_keys
+from xaijax.core._sorting import (
+    ascending,
+    kth_lowest,
+    kth_lowest_of_floats,
+    num_below_and_up_to,
+    order_keys,
+)
 
 INTEGERS = st.integers(-3, 3) | st.just(0)
 
@@ -85,3 +91,14 @@ def test_derivative_is_that_of_the_permutation(rng):
     np.testing.assert_array_equal(jax.grad(lambda a: ascending(a) @ w)(a), expected)
     many = jax.vmap(jax.grad(lambda a: ascending(a) @ w))(jnp.stack([a, -a]))
     np.testing.assert_array_equal(many[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_kth_of_floats_as_numpy_sorts_them(dtype, x64, rng):
+    """Also of zeros of both signs, infinite ones and what is no number."""
+    a = rng.normal(size=9)
+    a[:5] = 0.0, -0.0, np.inf, -np.inf, np.nan
+    found = jax.vmap(kth_lowest_of_floats, (None, 0))(jnp.asarray(a, dtype), jnp.arange(1, 10))
+    assert found.dtype == dtype
+    expected = np.sort(np.asarray(jnp.asarray(a, dtype), np.float64))
+    np.testing.assert_array_equal(np.asarray(found, np.float64), expected)

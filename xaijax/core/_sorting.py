@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, UInt
 
-_INTEGERS = {4: jnp.int32, 8: jnp.int64}
+_INTEGERS, _WORDS = {4: jnp.int32, 8: jnp.int64}, {4: jnp.uint32, 8: jnp.uint64}
 
 
 @jax.custom_jvp
@@ -69,7 +69,7 @@ def num_below_and_up_to(
     return below, lax.fori_loop(0, rounds, halve_again, below)
 
 
-def kth_lowest(words: UInt32[Array, " n"], k: Any) -> UInt32[Array, ""]:
+def kth_lowest(words: UInt[Array, " n"], k: Any) -> UInt[Array, ""]:
     """The number that is k-th when they are sorted, the first for k = 1, bit by bit: without the sort.
 
     Examples:
@@ -78,13 +78,32 @@ def kth_lowest(words: UInt32[Array, " n"], k: Any) -> UInt32[Array, ""]:
     """
     # Floats count to 2^24; XLA's CPU backend sums them faster than integers.
     one = jnp.ones((), jnp.float32 if words.size < 2**24 else jnp.int32)
+    dtype, bits = words.dtype, 8 * words.dtype.itemsize
 
     def with_bit(i: Any, found: Array) -> Array:
-        more = found | (jnp.uint32(1 << 31) >> i)
+        more = found | (jnp.asarray(1 << (bits - 1), dtype) >> i)
         below = jnp.where(words < more, one, 0).sum()
         return lax.select(below < k, more, found)
 
-    return lax.fori_loop(jnp.uint32(0), jnp.uint32(32), with_bit, jnp.uint32(0))
+    zero = jnp.zeros((), dtype)
+    return lax.fori_loop(zero, jnp.asarray(bits, dtype), with_bit, zero)
+
+
+def kth_lowest_of_floats(a: Float[Array, "*shape"], k: Any) -> Float[Array, ""]:
+    """The same of floats; one that is not a number is above all.
+
+    Examples:
+      >>> kth_lowest_of_floats(jnp.array([2.0, -3.0, 0.5]), 2)
+      Array(0.5, dtype=float32)
+    """
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    keys = order_keys(a.reshape(-1))
+    lowest = jnp.iinfo(
+        keys.dtype
+    ).min  # turned, its one bit makes the order of integers that of words
+    words = lax.bitcast_convert_type(keys ^ lowest, _WORDS[keys.dtype.itemsize])
+    found = lax.bitcast_convert_type(kth_lowest(words, k), keys.dtype) ^ lowest
+    return lax.bitcast_convert_type(_folded(found), wide).astype(a.dtype)
 
 
 def _folded(bits: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from xaijax.core._sorting import ascending
+from xaijax.core._sorting import kth_lowest_of_floats
 
 
 class Located(NamedTuple):
@@ -49,7 +49,7 @@ def top_hits(
     Where equal values reach across the border, what a draw among them is expected to give.
     """
     wide = jnp.promote_types(attribution.dtype, jnp.float32)
-    lowest = ascending(attribution.reshape(-1))[attribution.size - jnp.maximum(k, 1)]
+    lowest = kth_lowest_of_floats(attribution, attribution.size + 1 - jnp.maximum(k, 1))
     above, tied = attribution > lowest, attribution == lowest
     part = (k - above.sum()).astype(wide) / tied.sum()
     return (above & truth).sum() + part * (tied & truth).sum()
