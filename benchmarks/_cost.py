@@ -247,7 +247,9 @@ def measure(
     peak = peaks()
     one_round = sum(run() for run in timers.values())
     count = int(np.clip(_SECONDS / one_round, min(_LEAST_ROUNDS, rounds), rounds))
-    done = interleave(timers, count, control="forward", title=workload.name)
+    # What the rows are held against; a gradient takes the memory that a short forward pass behind it does without.
+    control = "gradient" if "gradient" in known else "forward"
+    done = interleave(timers, count, control=control, title=workload.name)
     seconds = done.seconds
     for case in cases:
         row = found[case.method]
