@@ -63,6 +63,23 @@ def test_values_and_gradients_equal_the_convolution(kernel_size, stride, size, k
         assert "conv_general_dilated" not in primitives(lambda dy: rewritten(dy)[1], y)
 
 
+@pytest.mark.parametrize("channels", [3, 8])
+def test_the_derivative_of_windows_that_touch_is_a_product(channels):
+    """Of patches of a vision transformer: not a convolution with zeros, whose patches would not fit into memory."""
+    embed = nnx.Conv(channels, 32, (16, 16), strides=16, padding="VALID", rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (128, 128, channels))
+    y, pullback = jax.vjp(embed, x)
+
+    def derivative(dy):
+        return pullback(dy)[0]
+
+    assert "conv_general_dilated" not in primitives(lower(derivative), y)
+    memory = jax.jit(lower(derivative)).lower(y).compile().memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes <= 4 * x.nbytes
+    np.testing.assert_allclose(lower(derivative)(y), derivative(y), atol=2e-4)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 5), (2, 4), (4, 4)])
 def test_kernels_larger_than_the_image_are_matrix_products(size, stride):

@@ -148,13 +148,15 @@ def _special_form(site: Site) -> Form | None:
         return None
     gaps, stride, padding = p["lhs_dilation"], p["window_strides"], p["padding"]
     groups, entries = p["feature_group_count"], math.prod(kernel[:2])
-    if groups == 1 and entries > math.prod(x[1:3]):
+    positions = math.prod((n - 1) * gap + 1 for n, gap in zip(x[1:3], gaps, strict=True))
+    if groups == 1 and entries > positions:
         return lambda x, kernel: _patches(_dilated(x, gaps), kernel, stride, padding)
     if groups > 1 and groups == x[-1] == kernel[-1]:
         return lambda x, kernel: _depthwise(x, kernel, stride, padding, gaps)
     if {*gaps} != {1}:
-        is_narrow = groups == 1 and kernel[-1] <= _FEW_CHANNELS and {*stride} == {1}
-        return functools.partial(_phases, p) if is_narrow else None
+        is_narrow = kernel[-1] <= _FEW_CHANNELS or tuple(gaps) == kernel[:2]
+        is_derivative = groups == 1 and {*stride} == {1}
+        return functools.partial(_phases, p) if is_narrow and is_derivative else None
     if kernel[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
         return lambda x, kernel: x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
     if groups == 1 and tuple(stride) == kernel[:2] and not any(map(any, padding)):
@@ -235,8 +237,10 @@ def _phases(p: Mapping[str, Any], x: Array, kernel: Array) -> Array:
         # Phases come before the output's channels.
         kernel = jnp.stack([lax.slice_in_dim(part, 0, length, gap, axis) for part in cut], -2)
     merged = kernel.reshape(*kernel.shape[:3], -1)
-    without_gaps = {**p, "padding": ends, "lhs_dilation": (1, 1)}
-    y = _convolution(without_gaps, x, merged)
+    if merged.shape[:2] == (1, 1) and not any(map(any, ends)):  # of windows that touch
+        y = x @ merged[0, 0]
+    else:
+        y = _convolution({**p, "padding": ends, "lhs_dilation": (1, 1)}, x, merged)
     (n, rows, columns, _), (down, across) = y.shape, gaps
     y = y.reshape(n, rows, columns, down, across, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(n, rows * down, columns * across, -1)[:, : sizes[0], : sizes[1]]
