@@ -7,6 +7,7 @@ methods still see convolutions. On other backends nothing changes.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -53,7 +54,8 @@ class _Lowered:
         program = trace(self.f, x)
         if not any(_is_rewritten(site, self.filtered) for site in program.sites):
             return program(x)
-        return program.run(Interpreter(lowered if self.filtered else lowered_term_by_term), x)
+        visit = functools.partial(_lowered, self.filtered)
+        return program.run(Interpreter(visit), x)
 
 
 def lower(f: Callable[[Any], Any], *, filtered: bool = True) -> Callable[[Any], Any]:
@@ -80,17 +82,12 @@ def lower(f: Callable[[Any], Any], *, filtered: bool = True) -> Callable[[Any], 
     return _Lowered(as_tree(f), filtered)
 
 
-def lowered(site: Site, *inputs: Any) -> Any:
-    """A visitor's answer: the equation in its fast form, or as usual."""
-    return _lowered(site, inputs, filtered=True)
-
-
 def lowered_term_by_term(site: Site, *inputs: Any) -> Any:
-    """The same without minimal filtering, for sums that are divided by: what is 0 stays 0."""
-    return _lowered(site, inputs, filtered=False)
+    """The equation in its fast form, without minimal filtering: of sums that are divided by, what is 0 stays 0."""
+    return _lowered(False, site, *inputs)
 
 
-def _lowered(site: Site, inputs: Any, filtered: bool) -> Any:
+def _lowered(filtered: bool, site: Site, *inputs: Any) -> Any:
     if not lowering():
         return site(*inputs)
     if form := _fast_form(site, filtered):
