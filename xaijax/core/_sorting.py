@@ -98,9 +98,8 @@ def kth_lowest_of_floats(a: Float[Array, "*shape"], k: Any) -> Float[Array, ""]:
     """
     wide = jnp.promote_types(a.dtype, jnp.float32)
     keys = order_keys(a.reshape(-1))
-    lowest = jnp.iinfo(
-        keys.dtype
-    ).min  # turned, its one bit makes the order of integers that of words
+    # Its one bit, turned, makes the order of integers that of words.
+    lowest = jnp.iinfo(keys.dtype).min
     words = lax.bitcast_convert_type(keys ^ lowest, _WORDS[keys.dtype.itemsize])
     found = lax.bitcast_convert_type(kth_lowest(words, k), keys.dtype) ^ lowest
     return lax.bitcast_convert_type(_folded(found), wide).astype(a.dtype)

@@ -305,7 +305,7 @@ def _elementwise(site: Site, active: Sequence[int], values: Sequence[Any]) -> _P
 
 
 def _rectifier(site: Site, i: int, values: Sequence[Any]) -> _Pair:
-    """Its slope is the quotient, since no difference is rounded: without the passes that the general one takes."""
+    """One value cut off at constants: its slope is the quotient, since no difference is rounded."""
     bounds = [k for k in range(len(values)) if k != i]
 
     def backward(m: Array, y: _Pair, x: Sequence[Array], r: Sequence[Array]) -> tuple[Any, ...]:
