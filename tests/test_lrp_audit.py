@@ -147,3 +147,12 @@ def test_softmax_of_an_unknown_kind():
         ValueError, match=r"^Composite: softmax must be 'taylor' or 'constant', got 'attn'"
     ):
         xaijax.propagation.Composite(epsilon(), epsilon(), softmax="attn")
+
+
+@pytest.mark.parametrize("explain", [lrp, lrp_audit])
+def test_a_rule_is_no_composite(explain):
+    """The rules are functions that make rules: one forgets to call them, or to say of which layers."""
+    message = r": composite must be a Composite, got epsilon\. .*uniform\(rule\)\."
+    for rule in (epsilon(), epsilon):
+        with pytest.raises(TypeError, match=message):
+            explain(jnp.tanh, jnp.ones(3), 0, composite=rule)

@@ -21,6 +21,7 @@ from xaijax.propagation import (
     z_box,
     z_plus,
 )
+from xaijax.propagation._rules import Linear
 
 LOW, HIGH = np.array([-3.0, -4.0, -2.5]), np.array([4.0, 3.0, 3.5])
 RULES = {
@@ -244,6 +245,49 @@ def test_dead_denominator_loses_its_relevance_and_nothing_else(x64):
     w = jnp.array([[-1.0, 2.0], [-3.0, 1.0]])
     R = lrp(lambda x: x @ w, jnp.array([1.0, 1.0]), jnp.ones(2), composite=uniform(z_plus(0.0)))
     np.testing.assert_allclose(R, [2.0, 1.0])  # of -4 + 3, the 3
+
+
+PRODUCTS = {  # of a layer behind a rectifier: the output, the rule's other totals, and the ways back
+    "epsilon": (epsilon(), 2),
+    "z_plus": (z_plus(), 3),
+    "gamma": (gamma(), 4),
+    "own_sign": (own_sign(), 4),
+    "alpha_beta": (alpha_beta(), 5),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_rule_costs_its_products(name, rng):
+    rule, products = PRODUCTS[name]
+    w, batch, n = jnp.float32(rng.normal(size=(256, 256))), 16, 256
+
+    def relevance(w, x):
+        return lrp(lambda x: jax.nn.relu(x) @ w, x, 1, composite=uniform(rule))
+
+    rows = jnp.ones((batch, n))
+    program = jax.jit(jax.vmap(relevance, (None, 0))).lower(w, rows).compile()
+    found = program.cost_analysis()["flops"] / (2 * batch * n * n)
+    assert products <= found < products + 0.4
+
+
+@pytest.mark.parametrize("name", ["gamma", "own_sign"])
+def test_what_speaks_against_an_output_is_exact(name, rng):
+    """It is the output less what speaks for it, also in single precision: outputs of both signs, nearly cancelled."""
+    x, w = np.abs(rng.normal(size=64)), rng.normal(size=(64, 200))
+    w = w - np.outer(x, x @ w) / (x @ x) * (1 - 10.0 ** -rng.uniform(1, 3, size=200))
+    cancelled = np.abs(x @ w) / (np.abs(x) @ np.abs(w))
+    assert cancelled.max() < 0.1
+
+    def shares(dtype):
+        x_, w_ = jnp.asarray(x, dtype), jnp.asarray(w, dtype)
+        layer = Linear(jnp.matmul, x_, w_, 0.0, x_ @ w_, nonnegative=True)
+        return np.asarray(RULES[name][0](layer, jnp.ones(200, dtype)))
+
+    single = shares(np.float32)
+    jax.config.update("jax_enable_x64", True)
+    double = shares(np.float64)
+    jax.config.update("jax_enable_x64", False)
+    np.testing.assert_allclose(single, double, 1e-5, 1e-5 * np.abs(double).max())
 
 
 # --- Bounds of the z^B rule

@@ -171,15 +171,39 @@ def from_activations(
     program, found = open_layers(where, f, x, layer)
     maps = []
     for at in found:
-        mapped = at.mapped(where, grid)
         prefix, suffix = cut(program, at)
-        A = lower(prefix)(x)
-
-        def rest(features: Array, A: Array = A, suffix: Any = suffix, at: Layer = mapped) -> Any:
-            return suffix(at.with_feature_map(A, features), x)
-
-        maps.append(diagnosed(mapped, *rule(mapped.feature_map(A), rest, mapped)))
+        maps.append(from_activation(at.mapped(where, grid), lower(prefix)(x), suffix, x, rule))
     return tuple(maps) if isinstance(layer, tuple) else maps[0]
+
+
+def from_activation(
+    at: Layer,
+    A: Array,
+    suffix: Callable[[Array, Any], Any],
+    x: Any,
+    rule: Callable[[Array, Callable[[Array], Any], Layer], tuple[Array, Array]],
+) -> CamMaps:
+    """The map of one layer, of its activation and the model after it."""
+
+    def rest(features: Array) -> Any:
+        return suffix(at.with_feature_map(A, features), x)
+
+    return diagnosed(at, *rule(at.feature_map(A), rest, at))
+
+
+def by_gradient(
+    where: str, target: Target, rule: Callable[[Array, Array], tuple[Array, Array]]
+) -> Callable[[Array, Callable[[Array], Any], Layer], tuple[Array, Array]]:
+    """A rule of activations and gradients as one of activations and the rest of the model."""
+
+    def by_activations(A: Array, rest: Callable[[Array], Any], at: Layer) -> tuple[Array, Array]:
+        def y(A: Array) -> Array:
+            return score(rest(A), target, where=where)
+
+        check_read(where, target, y, A, at)
+        return rule(A, lower(jax.grad(y))(A))
+
+    return by_activations
 
 
 def diagnosed(layer: Layer, saliency: Array, weights: Array) -> CamMaps:

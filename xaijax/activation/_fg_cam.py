@@ -13,20 +13,20 @@ from jaxtyping import Array, Float
 
 from xaijax.activation._cam_maps import (
     CamMaps,
+    by_gradient,
     class_activation_map,
     diagnosed,
-    each,
-    from_activations,
-    from_gradients,
+    from_activation,
 )
 from xaijax.activation._grad_cam import weighted_by_mean
 from xaijax.activation._score_cam import weighted_by_score
 from xaijax.core._errors import complaint
 from xaijax.core._inputs import check_float
-from xaijax.core._layers import image_axes
+from xaijax.core._layers import Layer, image_axes
 from xaijax.core._score import Target
-from xaijax.core._tap import LayerName, open_layers
-from xaijax.propagation import plus_box, propagate
+from xaijax.core._tap import LayerName, cut, open_layers
+from xaijax.propagation import plus_box
+from xaijax.propagation._relevance import walk
 
 
 @class_activation_map(
@@ -108,24 +108,24 @@ def fg_cam(
     axes = image_axes("fg_cam", f, x)
     end = None if to is None else open_layers("fg_cam", f, x, to)[1][0].mapped("fg_cam")
     if base == "grad_cam":
-        found = from_gradients("fg_cam", f, x, target, layer, grid, weighted_by_mean)
+        weighted = by_gradient("fg_cam", target, weighted_by_mean)
     else:
-        by_score = weighted_by_score("fg_cam", f, x, target, "prob", False, batch_size)
-        found = from_activations("fg_cam", f, x, layer, grid, by_score)
+        weighted = weighted_by_score("fg_cam", f, x, target, "prob", False, batch_size)
+    program, found = open_layers("fg_cam", f, x, layer)
 
-    def improve(coarse: CamMaps) -> CamMaps:
-        def components(value: Array) -> Array:
-            Ik = coarse.weights * coarse.layer.feature_map(value)
-            Ik = denoised(Ik, rank, keep_mean) if denoise else Ik
-            return coarse.layer.with_feature_map(jnp.zeros_like(value), Ik)
-
+    def improved(at: Layer) -> CamMaps:
         box = plus_box(x.min(), x.max())
-        start = coarse.layer.name
-        Ik = propagate("fg_cam", f, x, components, composite=box, start=start, to=to)
+        down = walk("fg_cam", f, x, composite=box, start=at.name, to=to)
+        mapped, (_, suffix) = at.mapped("fg_cam", grid), cut(program, at)
+        coarse = from_activation(mapped, down.value, suffix, x, weighted)
+        Ik = coarse.weights * mapped.feature_map(down.value)
+        Ik = denoised(Ik, rank, keep_mean) if denoise else Ik
+        Ik = down.hand_down(mapped.with_feature_map(jnp.zeros_like(down.value), Ik))
         E = Ik.transpose(axes) if end is None else end.feature_map(Ik)
-        return diagnosed(coarse.layer, E.sum(-1), coarse.weights)
+        return diagnosed(mapped, E.sum(-1), coarse.weights)
 
-    return each(improve, found)
+    maps = tuple(map(improved, found))
+    return maps if isinstance(layer, tuple) else maps[0]
 
 
 def denoised(

@@ -11,12 +11,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xaijax.activation import grad_cam
+from xaijax.activation._cam_maps import by_gradient, from_activation
+from xaijax.activation._grad_cam import weighted_by_mean
 from xaijax.core._explainer import explainer
 from xaijax.core._layers import image_axes
 from xaijax.core._maps import blur, resize
 from xaijax.core._score import Target
-from xaijax.propagation import Composite, epsilon_plus, lrp
+from xaijax.core._tap import cut, open_layers
+from xaijax.propagation import Composite, epsilon_plus
+from xaijax.propagation._relevance import scored, walk
 
 _DEFAULT = epsilon_plus()
 
@@ -86,11 +89,15 @@ def grad_cam_lrp(
     """
     axes = image_axes("grad_cam_lrp", f, x)
     size = (x.shape[axes.height], x.shape[axes.width])
-    G = _scaled(grad_cam(f, x, target, layer=layer, grid=grid))
+    program, (at,) = open_layers("grad_cam_lrp", f, x, layer)
+    down = walk("grad_cam_lrp", f, x, composite=composite, to=(None, at.name))  # one forward pass
+    R, _ = down.hand_down(scored(down.value, target, where="grad_cam_lrp"))
+    A, (_, suffix) = down.activations[1], cut(program, at)
+    weighted = by_gradient("grad_cam_lrp", target, weighted_by_mean)
+    G = _scaled(from_activation(at.mapped("grad_cam_lrp", grid), A, suffix, x, weighted).map)
     tau = G.mean() if threshold is None else threshold
     G = resize(jnp.where(tau <= G, G, 0.0), size)
-    R = lrp(f, x, target, composite=composite).transpose(axes)
-    return blur(G * _scaled(jax.nn.relu(R.sum(-1))), sigma)
+    return blur(G * _scaled(jax.nn.relu(R.transpose(axes).sum(-1))), sigma)
 
 
 def _scaled(a: Array) -> Array:

@@ -8,9 +8,7 @@ Notation: f the activation before a rectifier, R the signal that comes back to i
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
 
 from xaijax.core._errors import complaint
@@ -33,8 +31,8 @@ from xaijax.core._score_gradient import gradient_of
 from xaijax.core._twin import twin
 from xaijax.propagation._facts import find_facts, only_selects
 
-_guided_relu = twin(jax.nn.relu, lambda R, y, f: (jnp.where((f > 0) & (R > 0), R, 0),))
-_deconv_relu = twin(jax.nn.relu, lambda R, y, f: (jnp.where(R > 0, R, 0),))
+#: Whether the signal R passes back through a rectifier of f.
+Passes = Callable[[Array, Array], Any]
 
 # What is left of the names of operations are the activation functions.
 _NO_ACTIVATION = primitives(
@@ -74,6 +72,7 @@ def guided_backprop(f: Callable[[Any], Any], x: Any, target: Target) -> Array:
       TypeError: `f` cannot be traced, or `x` is not one float array.
 
     Examples:
+      >>> import jax
       >>> f = lambda x: jax.nn.relu(x) * jnp.array([2.0, 3.0, -4.0])
       >>> x = jnp.array([1.0, -1.0, 1.0])
       >>> jax.grad(lambda x: f(x).sum())(x)
@@ -85,7 +84,7 @@ def guided_backprop(f: Callable[[Any], Any], x: Any, target: Target) -> Array:
       springenberg2015striving
       adebayo2018sanity
     """
-    return _propagate("guided_backprop", f, x, target, _guided_relu)
+    return _propagate("guided_backprop", f, x, target, lambda R, f: (f > 0) & (R > 0))
 
 
 @explainer(scope="local", access="white box", stage="post-hoc", models="neural network")
@@ -115,6 +114,7 @@ def deconvnet(f: Callable[[Any], Any], x: Any, target: Target) -> Array:
       TypeError: as `guided_backprop`.
 
     Examples:
+      >>> import jax
       >>> f = lambda x: jax.nn.relu(x) * jnp.array([2.0, 3.0, -4.0])
       >>> deconvnet(f, jnp.array([1.0, -1.0, 1.0]), jnp.ones(3))
       Array([2., 3., 0.], dtype=float32)
@@ -122,22 +122,18 @@ def deconvnet(f: Callable[[Any], Any], x: Any, target: Target) -> Array:
     References:
       zeiler2014visualizing
     """
-    return _propagate("deconvnet", f, x, target, _deconv_relu)
+    return _propagate("deconvnet", f, x, target, lambda R, f: R > 0)
 
 
-def _propagate(
-    where: str, f: Callable[[Any], Any], x: Any, target: Target, relu: Callable[[Array], Array]
-) -> Any:
+def _propagate(where: str, f: Callable[[Any], Any], x: Any, target: Target, passes: Passes) -> Any:
     check_float(where, x)
     program = trace(f, x)
-    run = _with_rectifiers(where, program, relu)
+    run = _with_rectifiers(where, program, passes)
     return gradient_of(where, lambda x: score(run(x), target, where=where), x)
 
 
-def _with_rectifiers(
-    where: str, program: Program, relu: Callable[[Array], Array]
-) -> Callable[[Any], Any]:
-    """The program with its rectifiers swapped for a twin of `relu`."""
+def _with_rectifiers(where: str, program: Program, passes: Passes) -> Callable[[Any], Any]:
+    """The program with its rectifiers swapped for twins that pass back what the paper says."""
     rectified = _rectifiers(program)
     if not rectified:
         met = sorted({layer.operation for layer in list_layers(program)} - _NO_ACTIVATION)
@@ -148,11 +144,12 @@ def _with_rectifiers(
 
     def visit(site: Site, *inputs: Any) -> Any:
         if site.path in rectified:
-            value = relu(inputs[rectified[site.path]])
-            return _cut_off(value, inputs[2]) if site.op == "clamp" else value
+            end = 2 if site.op == "clamp" else None
+            return _passing_back(passes, site, rectified[site.path], end, inputs)
         if site.op == "min" and sum(site.active) == 1:
-            value, end = inputs if site.active[0] else inputs[::-1]
-            return _cut_off(value, end) if jnp.ndim(end) == 0 else site(*inputs)
+            i = site.active.index(True)
+            if jnp.ndim(inputs[1 - i]) == 0:
+                return _passing_back(lambda R, f: True, site, i, 1 - i, inputs)
         return DEFER if site.path in opened else site(*inputs)
 
     def unroll(site: Site) -> bool:
@@ -162,9 +159,21 @@ def _with_rectifiers(
     return lambda x: program.run(walk, x)
 
 
-def _cut_off(value: Array, end: Any) -> Array:
-    # At the end itself the derivative of a clamp is 0, as that of `jax.nn.relu6`; that of a minimum is 1/2.
-    return lax.clamp(jnp.array(-jnp.inf, value.dtype), value, jnp.asarray(end, value.dtype))
+def _passing_back(
+    passes: Passes, site: Site, i: int, end: int | None, inputs: Sequence[Any]
+) -> Array:
+    """The equation as it is, which computes the model's own values; input i gets the signal where it passes.
+
+    An upper end is input `end`: there the derivative is 0, as that of `jax.nn.relu6`.
+    """
+
+    def backward(R: Array, y: Array, *inputs: Array) -> tuple[Any, ...]:
+        f = inputs[i]
+        through = passes(R, f) if end is None else passes(R, f) & (f < inputs[end])
+        return tuple(jnp.where(through, R, 0) if k == i else None for k in range(len(inputs)))
+
+    likes = zip(inputs, site.inputs, strict=True)
+    return twin(site, backward)(*(jnp.asarray(value, like.dtype) for value, like in likes))
 
 
 def _rectifiers(program: Program) -> dict[Path, int]:

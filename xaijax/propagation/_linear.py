@@ -120,7 +120,7 @@ def propagated(layer: Linear, rule: Rule, dtype: Any, account: Account = None) -
         return product(x, w) + b
 
     def backward(R: Array, z: Array, account: Account, *args: Any) -> Any:
-        noted, R_x = handed_down(R, account, *args)
+        noted, R_x = handed_down(R, z, account, *args)
         return noted, None, R_x, None, None, None
 
     b = jnp.asarray(layer.b, dtype)
@@ -135,9 +135,9 @@ def _hand_down(product: Any, nonnegative: bool, fast: bool) -> Callable[..., tup
     """
 
     def hand_down(
-        R: Array, account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any
+        R: Array, z: Array, account: Account, rule: Rule, x: Any, w: Array, b: Array, bounds: Any
     ) -> tuple[Account, Any]:
-        layer = Linear(product, x, w, b, nonnegative, bounds)
+        layer = Linear(product, x, w, b, z, nonnegative, bounds)
         R_x = rule(layer, R)
         return booked(account, R, [R_x], layer.absorbed), R_x
 

@@ -124,7 +124,10 @@ def lrp_audit(
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     zeros = {path: jnp.zeros(3, dtype) for path in kept}
 
-    value, back = jax.vjp(lambda x, accounts: twins.run(x, accounts=accounts), x, zeros)
+    def run(x: Any, accounts: Any) -> Any:
+        return twins.run(x, accounts=accounts)[0]
+
+    value, back = jax.vjp(run, x, zeros)
     R = scored(value, target, where="lrp_audit")
     R_x, accounts = back(R)
     incoming, absorbed, handed_down = jnp.stack([accounts[path] for path in kept]).T

@@ -12,7 +12,7 @@ Four kinds of equations, by what they do to relevance:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +102,34 @@ def propagate(
       >>> propagate("me", f, jnp.array([1.0, 3.0]), lambda y: y, composite=composite, to="relu")
       Array([2., 6.], dtype=float32)
     """
+    opened = walk(where, f, x, composite=composite, start=start, to=to)
+    return opened.hand_down(seed(opened.value))
+
+
+class Walk(NamedTuple):
+    """A model's forward pass, ready to hand relevance down.
+
+    Attributes:
+      value: the value where relevance starts.
+      hand_down: the relevance there, of the same shape, gives the relevance at `to`.
+      activations: at the layers of `to`, `None` for the input.
+    """
+
+    value: Any
+    hand_down: Callable[[Any], Any]
+    activations: tuple[Any, ...]
+
+
+def walk(
+    where: str,
+    f: Callable[[Any], Any],
+    x: Any,
+    *,
+    composite: Composite,
+    start: str | None = None,
+    to: str | tuple[str | None, ...] | None = None,
+) -> Walk:
+    """The two halves of `propagate`, which see its arguments: for a relevance that is computed from activations."""
     check_float(where, x)
     program = trace(f, x)
     found = list_layers(program, getattr(x, "ndim", None))
@@ -111,12 +139,19 @@ def propagate(
     taps = [layer for layer in ends if layer is not None]
     twins = Twins(where, program, found, composite, x, begin, taps)
 
-    value, back = jax.vjp(twins.run, x, [layer.zeros() for layer in taps])
-    R = jax.tree.map(lambda r, v: jnp.asarray(r, v.dtype), seed(value), value)
-    R_x, R_taps = back(R)
-    rest = iter(R_taps)
-    relevance = tuple(R_x if layer is None else next(rest) for layer in ends)
-    return relevance if isinstance(to, tuple) else relevance[0]
+    zeros = [layer.zeros() for layer in taps]
+    value, back, activations = jax.vjp(twins.run, x, zeros, has_aux=True)
+
+    def in_place(at_input: Any, at_taps: Sequence[Any]) -> tuple[Any, ...]:
+        rest = iter(at_taps)
+        return tuple(at_input if layer is None else next(rest) for layer in ends)
+
+    def hand_down(R: Any) -> Any:
+        R = jax.tree.map(lambda r, v: jnp.asarray(r, v.dtype), R, value)
+        relevance = in_place(*back(R))
+        return relevance if isinstance(to, tuple) else relevance[0]
+
+    return Walk(value, hand_down, in_place(None, activations))
 
 
 def scored(outputs: Any, target: Target, *, where: str) -> Any:
@@ -145,6 +180,12 @@ class Twins:
         start: Layer | None = None,
         taps: Sequence[Layer] = (),
     ):
+        if not isinstance(composite, Composite):
+            rule, fix = (
+                "be a Composite",
+                "A rule for every layer is xaijax.propagation.uniform(rule).",
+            )
+            raise TypeError(complaint(where, "composite", rule, rule_name(composite), fix))
         self.where, self.program, self.start, self.taps = where, program, start, taps
         self.composite, self.operations = composite, dict(composite.operations)
         self.layers = {layer.path: layer for layer in found}
@@ -179,13 +220,14 @@ class Twins:
 
     def run(
         self, x: Any, zeros: Sequence[Array] = (), accounts: Mapping[Path, Array] | None = None
-    ) -> Any:
-        """The value where relevance starts, with zeros added at the taps: their cotangent is the relevance there.
+    ) -> tuple[Any, list[Array]]:
+        """The value where relevance starts, and those at the taps.
 
-        Accounts are zeros, too, by the path of an equation: see `Account`.
+        Zeros are added at the taps: their cotangent is the relevance there. Accounts are zeros, too, by the path of an
+        equation: see `Account`.
         """
         begun: list[Array] = []
-        passed: set[Path] = set()
+        tapped: dict[Path, Array] = {}
         self.accounts = accounts or {}
 
         def visit(site: Site, *values: Any) -> Any:
@@ -199,9 +241,9 @@ class Twins:
             for layer, zero in zip(self.taps, zeros, strict=True):
                 if layer.path == site.path and not begun:
                     value = outputs[layer.output]
-                    tapped = value.tapped(zero) if isinstance(value, Affine) else value + zero
-                    outputs[layer.output] = tapped
-                    passed.add(layer.path)
+                    value = value.tapped(zero) if isinstance(value, Affine) else value + zero
+                    outputs[layer.output] = value
+                    tapped[layer.path] = settle(value)
             if self.start is not None and self.start.path == site.path:
                 begun.append(settle(outputs[self.start.output]))
             return outputs
@@ -209,10 +251,10 @@ class Twins:
         walk = Interpreter(visit, settle=settle, edit=edit, open_custom=True, unroll=self._unroll)
         outputs = self.program.run(walk, x)
         for layer in self.taps:
-            if self.start is not None and layer.path not in passed:
+            if self.start is not None and layer.path not in tapped:
                 rule = f"come before '{self.start.name}', where relevance starts"
                 raise ValueError(complaint(self.where, "to", rule, f"'{layer.name}'"))
-        return begun[0] if begun else outputs
+        return begun[0] if begun else outputs, [tapped[layer.path] for layer in self.taps]
 
     def _swap(self, site: Site, values: Sequence[Any]) -> Any:
         """What stands in the place of an equation that depends on x."""
@@ -275,7 +317,8 @@ class Twins:
             w = values[1 - place]
             product, axes = contraction(site)
         bounds, rule = self.bounds.get(site.path), self.rules[site.path]
-        layer = Linear(product, values[place], w, 0.0, known.nonnegative, bounds)
+        x = values[place]
+        layer = Linear(product, x, w, 0.0, nonnegative=known.nonnegative, bounds=bounds)
         self._note(site, rule_name(rule), twin=True)
         account = self.accounts.get(site.path)
         return Affine(
@@ -298,7 +341,8 @@ class Twins:
                 def product(x: Array, w: Array) -> Array:
                     return site(x, w) if i == 0 else site(w, x)
 
-                layer = Linear(product, inputs[i], inputs[1 - i], 0.0, known[i].nonnegative)
+                x, w = inputs[i], inputs[1 - i]
+                layer = Linear(product, x, w, 0.0, y, known[i].nonnegative)
                 return rule(layer, R / len(to))
 
             return None, *(shared(i) if i in to else None for i in (0, 1))

@@ -36,6 +36,7 @@ class Linear:
       x: the input; a tuple of them for a sum of several.
       w: the weight, with batch norm in it.
       b: the bias, with batch norm in it.
+      z: the output.
       nonnegative: whether `x` is known never to be negative.
       bounds: the lowest and the highest input there can be, for the rule that asks for it.
       absorbed: where `share` notes the relevance that biases took.
@@ -45,6 +46,7 @@ class Linear:
     x: Any
     w: Array
     b: Any
+    z: Any = None
     nonnegative: bool = False
     bounds: tuple[Array, Array] | None = None
     absorbed: list[Array] = dataclasses.field(default_factory=list)
@@ -56,15 +58,21 @@ class Linear:
             return self.x, None
         return jax.tree.map(_positive, self.x), jax.tree.map(_negative, self.x)
 
-    def share(self, R: Array, parts: Sequence[Part], epsilon: Any) -> Any:
-        r"""Relevance in proportion to contribution, :math:`R_j = \sum_k x_j w_{jk} R_k / z_k`, over all parts."""
+    def total(self, parts: Sequence[Part]) -> Array:
+        """What the parts add up to, their biases with them: an output."""
+        total: Any = 0.0
+        for x, w, b in filter(None, parts):
+            total += self.product(x, w) + b
+        return total
+
+    def share(self, R: Array, parts: Sequence[Part], epsilon: Any, z: Array | None = None) -> Any:
+        r"""Relevance in proportion to contribution, :math:`R_j = \sum_k x_j w_{jk} R_k / z_k`, over all parts.
+
+        Their total is `z`, for who has it already.
+        """
+        s = _divide(R, self.total(parts) if z is None else z, epsilon)
         counted = [part for part in parts if part is not None]
-        z: Any = 0.0
-        bias: Any = 0.0
-        for x, w, b in counted:
-            z, bias = z + self.product(x, w), bias + b
-        s = _divide(R, z + bias, epsilon)
-        self.absorbed.append(jnp.sum(bias * s))
+        self.absorbed.append(jnp.sum(sum(b for *_, b in counted) * s))
         shares = [jax.tree.map(jnp.multiply, x, self._transposed(s, x, w)) for x, w, _ in counted]
         return jax.tree.map(lambda *R_j: sum(R_j[1:], R_j[0]), *shares)
 
@@ -323,7 +331,8 @@ class _Epsilon:
     bias: bool = dataclasses.field(metadata={"static": True})
 
     def __call__(self, layer: Linear, R: Array) -> Any:
-        return layer.share(R, [(layer.x, layer.w, _bias(self, layer))], self.epsilon)
+        part = layer.x, layer.w, _bias(self, layer)
+        return layer.share(R, [part], self.epsilon, _output(self, layer))
 
 
 @pytree
@@ -370,7 +379,7 @@ class _Gamma:
 
     def __call__(self, layer: Linear, R: Array) -> Any:
         gamma = jnp.asarray(self.gamma, R.dtype)
-        return _favour(self, layer, R, lambda part, v: v + gamma * part(v))
+        return _favour(self, layer, R, lambda whole, part: whole + gamma * part)
 
 
 @pytree
@@ -381,7 +390,7 @@ class _OwnSign:
     bias: bool = dataclasses.field(metadata={"static": True})
 
     def __call__(self, layer: Linear, R: Array) -> Any:
-        return _favour(self, layer, R, lambda part, v: part(v))
+        return _favour(self, layer, R, lambda _, part: part)
 
 
 @pytree
@@ -467,18 +476,26 @@ def _pair(x: tuple[Any, Any], w: tuple[Array, Array], b: Any) -> list[Part]:
 
 def _favour(rule: Any, layer: Linear, R: Array, favour: Callable[[Any, Any], Any]) -> Any:
     """Share with the contributions favoured that have the sign of the output."""
-    x, bias = layer.signed, _bias(rule, layer)
-    z = layer.product(layer.x, layer.w) + bias
-    w, b = ((favour(_positive, v), favour(_negative, v)) for v in (layer.w, bias))
+    x, w, b, z = layer.signed, layer.w, _bias(rule, layer), _output(rule, layer)
+    support = layer.total(_pair(x, (_positive(w), _negative(w)), _positive(b)))
+    # What speaks against an output is the rest; counted where that is negative, it is the larger part.
+    parts = (_positive, support), (_negative, z - support)
+    (w_for, b_for, z_for), (w_against, b_against, z_against) = (
+        (favour(w, part(w)), favour(b, part(b)), favour(z, of_z)) for part, of_z in parts
+    )
     return jax.tree.map(
         jnp.add,
-        layer.share(R * (z > 0), _pair(x, w, b[0]), rule.epsilon),
-        layer.share(R * (z < 0), _pair(x, w[::-1], b[1]), rule.epsilon),
+        layer.share(R * (z > 0), _pair(x, (w_for, w_against), b_for), rule.epsilon, z_for),
+        layer.share(R * (z < 0), _pair(x, (w_against, w_for), b_against), rule.epsilon, z_against),
     )
 
 
 def _bias(rule: Any, layer: Linear) -> Any:
     return layer.b if rule.bias else 0.0
+
+
+def _output(rule: Any, layer: Linear) -> Array:
+    return layer.z if rule.bias else layer.product(layer.x, layer.w)
 
 
 @jax.jit  # traced once for all outputs of one shape
