@@ -878,6 +878,31 @@ def test_several_layers_are_one_backward_pass(name):
     assert flops(("block1", "block4")) < 1.02 * early + 10 * 12 * 12 * 8
 
 
+ONE_PASS = [
+    "cam",
+    "grad_cam",
+    "grad_cam_pp",
+    "hires_cam",
+    "xgrad_cam",
+    "grad_cam_elementwise",
+    "layer_cam",
+    "eigen_cam",
+    "eigen_grad_cam",
+    "shapley_cam",
+    "finer_cam",
+]
+
+
+@pytest.mark.parametrize("name", ONE_PASS)
+def test_a_map_of_the_last_layer_costs_a_forward_pass(name):
+    """By operations counted, the model as it is rewritten for the backend: a pass as written would be a second one."""
+    x = image(0, jnp.float64, 32)
+    program = getattr(xaijax, name).program(deep, x, 1, layer="block4")
+    forward = jax.jit(xaijax.lower(deep)).lower(x).compile()
+    used, needed = (p.cost_analysis()["flops"] for p in (program.compile(), forward))
+    assert used < 1.3 * needed  # a second one of five convolutions would be 2
+
+
 # --- Flat maps, and NaN in one image of a batch
 
 

@@ -38,7 +38,8 @@ from .core._citation import citation
 from .core._explainer import Explainer, Taxonomy, explainer
 from .core._interpreter import DEFER, Interpreter, Site, trace
 from .core._k_means import k_means
-from .core._layers import Layer, Layers, layers
+from .core._layer import Layer
+from .core._layers import Layers, layers
 from .core._least_squares import LinearFit, weighted_ridge
 from .core._lower import lower, plain_convolutions
 from .core._maps import blur, normalize, resize

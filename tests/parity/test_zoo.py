@@ -1,5 +1,6 @@
 """The model zoo against torchvision and timm, on the same random weights, through real files."""
 
+import functools
 import math
 import re
 
@@ -39,10 +40,11 @@ def timm(torchvision):
     return pytest.importorskip("timm")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def peer(torch, torchvision, request):
-    """Makes a model of torchvision or timm, with random parameters and random running statistics."""
+    """Makes a model of torchvision or timm, with random parameters and random running statistics; one of a kind."""
 
+    @functools.cache
     def make(name, **settings):
         torch.manual_seed(0)
         if name in TORCHVISION:
@@ -58,6 +60,21 @@ def peer(torch, torchvision, request):
         return model.eval()
 
     return make
+
+
+@pytest.fixture(scope="module")
+def pair(torch, peer, tmp_path_factory):
+    """A peer and our network of its file; one of a kind."""
+
+    @functools.cache
+    def read(name, suffix=".pth", **settings):
+        theirs = peer(name, **settings)
+        path = save(torch, theirs, tmp_path_factory.mktemp("zoo") / f"a{suffix}")
+        ours = TORCHVISION.get(name, vit_small_16)(path, **settings)
+        path.unlink()
+        return theirs, ours
+
+    return read
 
 
 def save(torch, model, path):
@@ -89,9 +106,8 @@ apply_lowered = jax.jit(lambda m, x: lower(m)(x))
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_logits(torch, peer, tmp_path, name, suffix):
-    theirs = peer(name)
-    ours = TORCHVISION[name](save(torch, theirs, tmp_path / f"a{suffix}"))
+def test_logits(torch, pair, name, suffix):
+    theirs, ours = pair(name, suffix)
     x = images(224, 224)
     expected = logits_of(torch, theirs, x[None])[0]
     assert_close((apply if suffix == ".pth" else apply_lowered)(ours, x), expected)
@@ -99,17 +115,15 @@ def test_logits(torch, peer, tmp_path, name, suffix):
 
 @pytest.mark.parametrize("shape", [(2, 33, 32), (1, 97, 120)])
 @pytest.mark.parametrize("name", ["vgg11", "resnet18", "resnet50", "densenet121"])
-def test_logits_at_other_sizes(torch, peer, tmp_path, name, shape):
-    theirs = peer(name, num_classes=11)
-    ours = TORCHVISION[name](save(torch, theirs, tmp_path / "a.pth"), num_classes=11)
+def test_logits_at_other_sizes(torch, pair, name, shape):
+    theirs, ours = pair(name, num_classes=11)
     x = images(*shape)
     assert_close(apply(ours, x), logits_of(torch, theirs, x))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_logits_of_vit(torch, peer, tmp_path, suffix):
-    theirs = peer("vit_small_patch16_224")
-    ours = vit_small_16(save(torch, theirs, tmp_path / f"a{suffix}"))
+def test_logits_of_vit(torch, pair, suffix):
+    theirs, ours = pair("vit_small_patch16_224", suffix)
     x = images(2, 224, 224)
     assert_close(apply(ours, x), logits_of(torch, theirs, x))
 
@@ -173,11 +187,9 @@ def test_older_checkpoint_of_densenet(torch, peer, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["vgg11", "resnet18", "densenet121", "vit_small_patch16_224"])
-def test_input_gradient(torch, peer, tmp_path, name):
-    theirs = peer(name, num_classes=11)
-    make = TORCHVISION.get(name, vit_small_16)
-    ours = make(save(torch, theirs, tmp_path / "a.pth"), num_classes=11)
-    x = images(224, 224) if make is vit_small_16 else images(64, 64)
+def test_input_gradient(torch, pair, name):
+    theirs, ours = pair(name, num_classes=11)
+    x = images(64, 64) if name in TORCHVISION else images(224, 224)
     actual = jax.jit(jax.grad(lambda x, m: m(x)[3]))(x, ours)
     variable = torch.from_numpy(x.transpose(2, 0, 1)[None].copy()).requires_grad_()
     theirs(variable)[0, 3].backward()

@@ -19,7 +19,7 @@ from xaijax.activation._cam_maps import (
 )
 from xaijax.activation._grad_cam import weighted_sum
 from xaijax.core._affine import not_affine
-from xaijax.core._layers import Layer
+from xaijax.core._layer import Layer
 from xaijax.core._lower import lower
 from xaijax.core._sampling import chunk_size, map_chunks
 from xaijax.core._score import Target, score

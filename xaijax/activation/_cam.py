@@ -19,7 +19,7 @@ from xaijax.activation._cam_maps import (
 )
 from xaijax.core._affine import not_pooled_and_affine
 from xaijax.core._errors import complaint
-from xaijax.core._layers import Layer
+from xaijax.core._layer import Layer
 from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import LayerName

@@ -16,7 +16,7 @@ from xaijax.core._binding import Bound
 from xaijax.core._errors import complaint
 from xaijax.core._explainer import Explainer, explainer
 from xaijax.core._interpreter import depends
-from xaijax.core._layers import Layer
+from xaijax.core._layer import Layer
 from xaijax.core._lower import lower
 from xaijax.core._score import Target, score
 from xaijax.core._tap import LayerName, Tap, cut, open_layers, tap

@@ -22,7 +22,8 @@ from xaijax.activation._grad_cam import weighted_by_mean
 from xaijax.activation._score_cam import weighted_by_score
 from xaijax.core._errors import complaint
 from xaijax.core._inputs import check_float
-from xaijax.core._layers import Layer, image_axes
+from xaijax.core._layer import Layer
+from xaijax.core._layers import image_axes
 from xaijax.core._score import Target
 from xaijax.core._tap import LayerName, cut, open_layers
 from xaijax.propagation import plus_box

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from xaijax.core._explainer import explainer
 from xaijax.core._interpreter import DEFER, Interpreter, Path, Site, trace
-from xaijax.core._layers import Layer, image_axes, list_layers
+from xaijax.core._layer import Layer
+from xaijax.core._layers import image_axes, list_layers
 from xaijax.core._lower import lower
 from xaijax.core._maps import normalize, resize
 from xaijax.core._score import Target, score

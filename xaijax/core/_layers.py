@@ -7,21 +7,19 @@ to the module around the last one that did: after `blocks/1/conv` comes `blocks/
 """
 
 import dataclasses
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Float
 
 from xaijax.core import _layout
 from xaijax.core._errors import complaint, nearest
-from xaijax.core._interpreter import DEFER, Interpreter, Path, Program, Site, trace
-from xaijax.core._layout import NO_POSITIONS, Grid, Layout
+from xaijax.core._flows import Flows, Origin
+from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, trace
+from xaijax.core._layer import Layer
+from xaijax.core._layout import NO_POSITIONS, Layout
 from xaijax.core._table import table
 
 # What Equinox (class names) and einsum (its formula) write into the name stack tells no instance from another.
@@ -29,160 +27,6 @@ _ANONYMOUS = re.compile(r"eqx\.nn\.\w+|.*->.*")
 # They move or copy a value that has a name already.
 _SILENT = frozenset({"convert_element_type", "copy", "broadcast_in_dim", "pad", "squeeze", "slice"})
 _SHORT = {"conv_general_dilated": "conv", "dot_general": "dot", "reduce_window_max": "max_pool"}
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """One activation of a model.
-
-    Attributes:
-      name: what to pass as `layer=`.
-      operation: the operation whose result it is.
-      shape: its shape for one example.
-      dtype: its dtype.
-      layout: which axes are space and which is the channel, if that is known.
-      read: whether the outputs depend on its positions. After the last attention of a vision transformer they
-        depend on the class token alone.
-      trunk: whether all that is known of the positions flows through it; asked of tokens only, where queries, keys
-        and values go side by side.
-      inherits: whether its scope is only that of what it is computed from: no name stack says it, and no weight.
-    """
-
-    name: str
-    operation: str
-    shape: tuple[int, ...]
-    dtype: Any
-    layout: Layout | None = dataclasses.field(repr=False)
-    path: Path = dataclasses.field(repr=False)
-    output: int = dataclasses.field(repr=False)
-    read: bool = dataclasses.field(default=True, repr=False)
-    trunk: bool = dataclasses.field(default=True, repr=False)
-    inherits: bool = dataclasses.field(default=False, repr=False)
-
-    @property
-    def is_spatial(self) -> bool:
-        """Whether it is a feature map with more than one position: a convolution's, or tokens laid out in a grid."""
-        if self.layout is None or not self.layout.convolved or self.layout.channel is None:
-            return False
-        if self.layout.within:
-            return False
-        return math.prod(self.positions) > 1
-
-    @property
-    def positions(self) -> tuple[int, ...]:
-        """The height and width of its map."""
-        if self.layout is None:
-            return ()
-        if self.layout.grid is not None:
-            return self.layout.grid.sizes
-        return tuple(self.shape[a] for a in self.layout.spatial)
-
-    @property
-    def scopes(self) -> Iterator[str]:
-        """The modules around it, outermost first."""
-        parts = self.name.split("/")
-        return ("/".join(parts[:i]) for i in range(1, len(parts)))
-
-    def zeros(self) -> Array:
-        """An array of its shape and dtype."""
-        return jnp.zeros(self.shape, self.dtype)
-
-    def feature_map(self, activation: Float[Array, "..."]) -> Float[Array, "... K"]:
-        """An activation as `(h, w, K)`: space first, channel last, axes of size 1 and other tokens dropped."""
-        order, layout = self._order(), self.layout
-        assert layout is not None
-        rows = activation.transpose(order).reshape(-1, self.shape[order[-1]])
-        if layout.grid is not None:
-            rows = rows[layout.grid.start : layout.grid.stop]
-        return rows.reshape(*self.positions, -1)
-
-    def with_feature_map(
-        self, activation: Float[Array, "..."], features: Float[Array, "... K"]
-    ) -> Float[Array, "..."]:
-        """The activation with `features`, `(h, w, K)`, in the place of its feature map."""
-        order, layout = self._order(), self.layout
-        assert layout is not None
-        there = activation.transpose(order)
-        rows = features.reshape(-1, features.shape[-1]).astype(activation.dtype)
-        if layout.grid is not None and rows.shape[0] < self.shape[layout.spatial[0]]:
-            kept = there.reshape(-1, rows.shape[-1])
-            rows = lax.dynamic_update_slice(kept, rows, (layout.grid.start, 0))
-        back = [order.index(a) for a in range(len(order))]
-        return rows.reshape(there.shape).transpose(back)
-
-    def _order(self) -> list[int]:
-        layout = self.layout
-        assert layout is not None
-        assert layout.channel is not None
-        last = [*layout.spatial, layout.channel]
-        return [a for a in range(len(self.shape)) if a not in last] + last
-
-    def mapped(self, where: str, grid: tuple[int, int] | None = None) -> "Layer":
-        """The layer, if its activation is a map that the outputs depend on; its tokens laid out as `grid` says.
-
-        Raises:
-          ValueError: it has no space, an axis that is neither space nor channel, or nothing depends on it; or the
-            grid does not fit.
-        """
-        layer = self if grid is None else self._laid_out(where, grid)
-        got = f"'{self.name}' of shape {self.shape}"
-        if layer.layout is None or layer.layout.channel is None or layer.layout.within:
-            rule = "have spatial axes and a channel axis"
-            raise ValueError(complaint(where, "layer", rule, got, self._advice()))
-        axes = (*layer.layout.spatial, layer.layout.channel)
-        if any(n != 1 for a, n in enumerate(self.shape) if a not in axes):
-            rule = "have no axis besides space and channel"
-            fix = "f takes one example; for a batch use jax.vmap."
-            raise ValueError(complaint(where, "layer", rule, got, fix))
-        if not layer.read:
-            rule = "be one whose positions the outputs depend on"
-            fix = (
-                "What comes after it reads only other tokens (the class token): take the input of the last attention, "
-                "as layer=None does."
-            )
-            raise ValueError(complaint(where, "layer", rule, got, fix))
-        return layer
-
-    def _laid_out(self, where: str, grid: tuple[int, int]) -> "Layer":
-        whole = isinstance(grid, tuple) and all(type(n) is int and n > 0 for n in grid)
-        if not whole or len(grid) != 2:
-            rule = "be the height and width of the tokens' grid"
-            raise TypeError(complaint(where, "grid", rule, repr(grid), "Such as grid=(14, 14)."))
-        layout, count = self.layout, math.prod(grid)
-        long = [a for a, n in enumerate(self.shape) if n != 1]
-        tokens = [layout.spatial[0]] if layout is not None and layout.grid else long[:1]
-        if len(long) != 2 or (layout is not None and not layout.grid and len(layout.spatial) > 1):
-            rule = "be given only for tokens (n, channels)"
-            got = f"{grid} for the layer '{self.name}' of shape {self.shape}"
-            raise ValueError(complaint(where, "grid", rule, got))
-        length = self.shape[tokens[0]]
-        got = f"{grid}, which has {count}, for the layer '{self.name}' of shape {self.shape}"
-        if count > length or 2 * count < length:
-            rule = f"have as many positions as there are tokens, {length}, less class and register tokens"
-            raise ValueError(complaint(where, "grid", rule, got))
-        if layout is not None and layout.grid:
-            if layout.grid.sizes != grid:
-                rule = f"be that of the patch embedding, {layout.grid.sizes}, or left out"
-                raise ValueError(complaint(where, "grid", rule, got))
-            return self
-        channel = next(a for a in long if a != tokens[0])
-        # Class and register tokens come first.
-        laid_out = Layout((tokens[0],), channel, grid=Grid(grid, length - count))
-        return dataclasses.replace(self, layout=laid_out)
-
-    def _advice(self) -> str:
-        long = [n for n in self.shape if n != 1]
-        if len(long) != 2:
-            return "See xaijax.layers(f, x) for feature maps."
-        side = math.isqrt(long[0])
-        spare = long[0] - side * side
-        example = (side, side) if spare <= 8 else ("height", "width")
-        text = ", ".join(map(str, example))
-        others = f", after {spare} other token{'s' * (spare > 1)}" if 0 < spare <= 8 else ""
-        return (
-            f"If its rows are the tokens of image patches, say how they lie: grid=({text}){others}."
-        )
 
 
 class Layers(tuple[Layer, ...]):
@@ -312,21 +156,6 @@ def image_axes(where: str, f: Callable[..., Any], x: Any) -> ImageAxes:
     raise TypeError(complaint(where, "x", rule, got))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Origin:
-    """What `layers` knows of a value.
-
-    The modules of the weights in it; its scope, and the scope of what is computed from it without weights (both
-    without the steps of a scan); its layout; where it was computed.
-    """
-
-    modules: frozenset[tuple[str, ...]] = frozenset()
-    scope: str = ""
-    around: str = ""
-    layout: Layout | None = None
-    path: Path = ()
-
-
 @dataclasses.dataclass(frozen=True)
 class _Found:
     """A layer before it has its whole name."""
@@ -335,24 +164,24 @@ class _Found:
     output: int
     scope: str
     operation: str
-    value: _Origin
+    value: Origin
     inherits: bool
 
 
 def list_layers(program: Program, ndim: int | None = None) -> Layers:
     """The layers of a traced model."""
     found: list[_Found] = []
-    flows = _Flows()
+    flows = Flows()
     images: list[Layout] = []
 
-    def visit(site: Site, *values: _Origin) -> Any:
+    def visit(site: Site, *values: Origin) -> Any:
         looped = site.op == "scan" and site.params["length"]
         if any(site.active) and (looped or (site.is_call and _has_layers(site))):
             return DEFER
         pairs = list(zip(values, site.active, strict=True))
         modules = frozenset().union(*(v.modules for v, on in pairs if not on))
         if not any(site.active):
-            return site.fill(_Origin(modules))
+            return site.fill(Origin(modules))
         if site.op == "conv_general_dilated" and not images:
             images.extend(filter(None, [_layout.image_axes(values[0].layout, site)]))
         steps, named = _split_scope(site)
@@ -367,92 +196,44 @@ def list_layers(program: Program, ndim: int | None = None) -> Layers:
         for i, (like, read) in enumerate(zip(site.outputs, site.read, strict=True)):
             before = [v.layout for v in values]
             layout = inner[i] if inner else _layout.after(site, before, like.shape, i)
-            outputs.append(_Origin(frozenset(), scope, around, layout, site.path))
+            outputs.append(Origin(frozenset(), scope, around, layout, site.path))
             if read and not silent and jnp.issubdtype(like.dtype, jnp.inexact):
                 whole = "/".join(part for part in (steps, scope) if part)
                 found.append(_Found(site, i, whole, operation, outputs[-1], not own))
         flows.add([v for v, on in pairs if on], outputs)
         return outputs if len(outputs) != 1 else outputs[0]
 
-    def layouts_inside(site: Site, values: Sequence[_Origin]) -> list[Layout | None]:
+    def layouts_inside(site: Site, values: Sequence[Origin]) -> list[Layout | None]:
         """The layouts of the outputs of one named operation (`relu`, `pad`), by what it is made of."""
         count = len(found)
         outs = site.inside(interpreter, values)
         del found[count:]  # its parts have no names of their own
-        return [out.layout if isinstance(out, _Origin) else None for out in outs]
+        return [out.layout if isinstance(out, Origin) else None for out in outs]
 
-    def moved(*values: _Origin) -> _Origin:
+    def moved(*values: Origin) -> Origin:
         """One step of a scanned value, or the steps put together: another value, whose axes nobody knows."""
         value = dataclasses.replace(values[0], layout=None)
         flows.add(values, [value])
         return value
 
-    weights = [_Origin(frozenset({path[:-1] or path})) for path in map(module_path, program.paths)]
+    weights = [Origin(frozenset({path[:-1] or path})) for path in map(module_path, program.paths)]
     num_inputs = len(program.closed.jaxpr.invars) - len(weights)
     image = Layout((0, 1), 2, convolved=False) if ndim == 3 else None
     interpreter = Interpreter(
         visit,
         unroll=lambda site: True,
-        lift=lambda constant: _Origin(),
+        lift=lambda constant: Origin(),
         index=lambda value, step: moved(value),
         stack=lambda values: moved(*values),
     )
-    ends = program.walk(interpreter, weights, [_Origin(layout=image)] * num_inputs)
+    ends = program.walk(interpreter, weights, [Origin(layout=image)] * num_inputs)
     flows.close(ends)
     out = _named(found, flows)
     out.image = images[0] if images else None
     return out
 
 
-class _Flows:
-    """What was computed from what, in the order of computation: where what is known of the patches of an image goes.
-
-    Asked of tokens alone. A value's positions are *read* if the outputs depend on them: if what is computed from it
-    mixes the tokens, or keeps them and is read itself. Where the class token is cut out, the positions end.
-    """
-
-    def __init__(self) -> None:
-        self._steps: list[tuple[Sequence[_Origin], Sequence[_Origin]]] = []
-        self._knowing: dict[_Origin, int] = {}
-        self._last_use: dict[_Origin, int] = {}
-
-    def add(self, inputs: Sequence[_Origin], outputs: Sequence[_Origin]) -> None:
-        """Note one computation."""
-        aware = any(v in self._knowing for v in inputs)
-        for v in outputs:
-            # Tokens, and what was mixed of tokens (the weights of an attention), know something of the patches.
-            if _has_grid(v) or (aware and v.layout is None):
-                self._knowing[v] = len(self._steps)
-        self._steps.append((inputs, outputs))
-
-    def close(self, ends: Sequence[_Origin]) -> None:
-        """Note what the model returns, and work out what is read."""
-        self._last_use = {v: len(self._steps) for v in ends if v in self._knowing}
-        for step, (inputs, outputs) in reversed(list(enumerate(self._steps))):
-            on = [v for v in outputs if not _has_grid(v) or v in self._last_use]
-            if any(v.layout is not NO_POSITIONS for v in on):
-                for v in inputs:
-                    if v in self._knowing:
-                        self._last_use.setdefault(v, step)
-
-    def is_read(self, value: _Origin) -> bool:
-        """Whether the outputs depend on the value's positions."""
-        return not _has_grid(value) or value in self._last_use
-
-    def is_trunk(self, value: _Origin) -> bool:
-        """Whether nothing else that was computed before and knows of the patches is still to be read."""
-        if not _has_grid(value):
-            return True
-        born = self._knowing[value]
-        others = (v for v, step in self._knowing.items() if step <= born and v is not value)
-        return all(self._last_use.get(v, 0) <= born for v in others)
-
-
-def _has_grid(value: _Origin) -> bool:
-    return value.layout is not None and value.layout.grid is not None
-
-
-def _named(found: Sequence[_Found], flows: _Flows) -> Layers:
+def _named(found: Sequence[_Found], flows: Flows) -> Layers:
     # A linen or Haiku model puts its class name in front of every module: it tells nothing apart.
     stacks = [named for _, named in (_split_scope(x.site) for x in found) if named]
     roots = {re.split(r"[/\[]", stack)[0] for stack in stacks}

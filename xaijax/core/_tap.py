@@ -11,7 +11,8 @@ from jaxtyping import Array
 
 from xaijax.core._errors import complaint
 from xaijax.core._interpreter import DEFER, Interpreter, Program, Site, Visitor, on_the_way, trace
-from xaijax.core._layers import Layer, list_layers
+from xaijax.core._layer import Layer
+from xaijax.core._layers import list_layers
 
 #: A name or scope of `layers(f, x)`, `None` for the last spatial activation, or several of these.
 LayerName = str | None | tuple[str | None, ...]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from xaijax.core._errors import complaint, nearest
-from xaijax.core._layers import Layer
+from xaijax.core._layer import Layer
 from xaijax.propagation._rules import (
     Rule,
     alpha_beta,

@@ -32,7 +32,8 @@ from xaijax.core._interpreter import (
     steps_differ,
     trace,
 )
-from xaijax.core._layers import Layer, Layers, list_layers
+from xaijax.core._layer import Layer
+from xaijax.core._layers import Layers, list_layers
 from xaijax.core._score import Target, score
 from xaijax.core._tree import as_tree
 from xaijax.core._twin import twin
