@@ -16,8 +16,9 @@ Timer = Callable[[], float]
 CONTROL = (0.95, 1.05)
 #: The fewest rounds of which an interval says anything: of five, none has a level of 95 %.
 FEWEST_ROUNDS = 6
-# What runs shorter than this is repeated within a sample: a clock and a call cost about a microsecond.
-_SAMPLE_SECONDS = 0.01
+# What runs shorter than this is repeated within a sample, after once that does not count: what ran before it has left
+# its own data in the caches, and may have been a thousand times as large.
+_SAMPLE_SECONDS = 0.05
 
 
 class Ratio(NamedTuple):
@@ -44,8 +45,14 @@ def timer(run: Callable[[], Any]) -> Timer:
         return (time.perf_counter() - start) / loops
 
     once()
-    loops = int(np.clip(_SAMPLE_SECONDS / once(), 1, 1000))
-    return lambda: once(loops)
+    loops = int(np.clip(np.ceil(_SAMPLE_SECONDS / once()), 1, 1000))
+
+    def sample() -> float:
+        if loops > 1:
+            once()
+        return once(loops)
+
+    return sample
 
 
 class Rounds(NamedTuple):
