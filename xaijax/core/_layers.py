@@ -115,6 +115,7 @@ def layers(f: Callable[..., Any], x: Any) -> Layers:
       table; an arrow marks the default of `layer=None`, the last spatial activation.
 
     Examples:
+      >>> import jax
       >>> kernel = jnp.ones((3, 3, 1, 2))
       >>> def f(x):
       ...     with jax.named_scope("stem"):
