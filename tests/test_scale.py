@@ -51,7 +51,7 @@ def test_the_maps_lie_on_the_object(setting):
     p, key = xaijax.probabilities(f), jax.random.key(0)
     maps = {
         "grad_cam": xaijax.grad_cam(f, x, 967),
-        "lime": xaijax.lime(p, x, 967, key, mask=mask, num_samples=100),
+        "lime": xaijax.lime(p, x, 967, key, mask=mask, num_samples=200),
         "shapley": xaijax.permutation_shap(p, x, 967, key, mask=mask, num_permutations=2),
     }
     cup = np.zeros((224, 224), bool)
