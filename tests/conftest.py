@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 # Most of the suite's time is the compiler's, for thousands of small programs that run once: LLVM may leave out its
 # optimisations, and take each program as one module. XLA's own stay. What is compiled as users have it are the
-# comparisons with other libraries, the benchmarks, and the contract under a newer JAX: see .ci/run.
+# comparisons with other libraries on networks of real size, and the benchmarks: see .ci/run.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
