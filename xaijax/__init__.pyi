@@ -1,6 +1,6 @@
 """What `import xaijax` gives, loaded when it is first used; `__init__.py` reads this file, and so do type checkers."""
 
-from . import attacks, intrinsic, metrics
+from . import attacks, intrinsic, metrics, propagation
 from .activation import (
     CamMaps,
     ablation_cam,
@@ -214,6 +214,7 @@ __all__ = [
     "plain_convolutions",
     "probabilities",
     "progress",
+    "propagation",
     "provenance",
     "random_cam",
     "read_linear",
