@@ -284,9 +284,8 @@ def test_what_speaks_against_an_output_is_exact(name, rng):
         return np.asarray(RULES[name][0](layer, jnp.ones(200, dtype)))
 
     single = shares(np.float32)
-    jax.config.update("jax_enable_x64", True)
-    double = shares(np.float64)
-    jax.config.update("jax_enable_x64", False)
+    with jax.enable_x64(True):
+        double = shares(np.float64)
     np.testing.assert_allclose(single, double, 1e-5, 1e-5 * np.abs(double).max())
 
 
